@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::pin::pin;
+use std::time::Duration;
 
 use lambda_proto_extension::EnvironmentEvent;
 use lambda_proto_extension::barrier::Passage;
@@ -68,19 +69,33 @@ impl<H> Collecting<H> {
         if !self.with(Collector::take_flush) {
             return;
         }
-        let left = self.with(|collector| collector.time_left(clock::now()));
-        let Ok(mut handler) = timeout(left, self.handler.lock()).await else {
-            self.with(Collector::flush_failed);
-            self.log.error(format_args!(
+        let Ok(mut handler) = timeout(self.time_left(), self.handler.lock()).await else {
+            return self.flush_failed(format_args!(
                 "the telemetry handler is still busy with a record; flush left out"
             ));
-            return;
         };
-        if let Err(failure) = handle(&mut *handler, Telemetry::Flush(reason)).await {
-            drop(handler);
-            self.with(Collector::flush_failed);
-            self.log.error(format_args!("the telemetry handler failed to flush: {failure}"));
+        // An upload that hangs must not hold the function to its timeout.
+        let flush = handle(&mut *handler, Telemetry::Flush(reason));
+        let flushed = timeout(self.time_left(), flush).await;
+        drop(handler);
+        match flushed {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => {
+                self.flush_failed(format_args!("the telemetry handler failed to flush: {failure}"));
+            }
+            Err(_) => self.flush_failed(format_args!(
+                "the telemetry handler did not flush in time, and was dropped before the deadline"
+            )),
         }
+    }
+
+    fn time_left(&self) -> Duration {
+        self.with(|collector| collector.time_left(clock::now()))
+    }
+
+    fn flush_failed(&self, line: fmt::Arguments<'_>) {
+        self.with(Collector::flush_failed);
+        self.log.error(line);
     }
 }
 

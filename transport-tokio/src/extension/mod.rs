@@ -36,25 +36,28 @@
 //! tells about the environment, one record at a time:
 //!
 //! ```no_run
-//! use std::cell::RefCell;
 //! use lambda_proto_tokio::extension::telemetry::Body;
 //! use lambda_proto_tokio::extension::{Error, Extension, Telemetry, TelemetryTypes};
-//! # async fn upload(_lines: Vec<String>) -> std::io::Result<()> { Ok(()) }
+//! # async fn upload(_lines: &[String]) -> std::io::Result<()> { Ok(()) }
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), Error> {
-//!     let lines = RefCell::new(Vec::new());
+//!     let mut lines = Vec::new();
 //!     Extension::from_env("collect")?
 //!         .telemetry(TelemetryTypes::PLATFORM.and(TelemetryTypes::FUNCTION), async |telemetry| {
 //!             match telemetry {
 //!                 Telemetry::Record(record) => {
 //!                     if let Body::FunctionLog(line) = record.body {
-//!                         lines.borrow_mut().push(line.to_string());
+//!                         lines.push(line.to_string());
 //!                     }
 //!                 }
-//!                 Telemetry::Unread(unread) => lines.borrow_mut().push(unread.to_string()),
+//!                 Telemetry::Unread(unread) => lines.push(unread.to_string()),
 //!                 // The runtime is done with the invocation, so its caller has the answer.
-//!                 Telemetry::Flush(_) => upload(lines.take()).await?,
+//!                 Telemetry::Flush(_) => {
+//!                     upload(&lines).await?;
+//!                     // After an error, or at the deadline, they are kept for the next flush.
+//!                     lines.clear();
+//!                 }
 //!                 _ => {}
 //!             }
 //!             Ok(())
@@ -64,11 +67,19 @@
 //! }
 //! ```
 //!
-//! The handler is called for one record at a time. If it fails or panics, Lambda delivers the batch
-//! again, and after [a few deliveries](lambda_proto_extension::limits::MAX_DELIVERIES) it is counted
-//! as lost. While it awaits something, other connections wait for it, but the extension does not: it
-//! asks for its next event before the deadline of the invocation. A handler that blocks its thread
-//! holds up everything in the task, events too.
+//! The handler is called for one record at a time. If it fails or panics with a record, Lambda
+//! delivers the batch again, and after
+//! [a few deliveries](lambda_proto_extension::limits::MAX_DELIVERIES) it is counted as lost. While it
+//! awaits something, other connections wait for it, but the extension does not: it asks for its next
+//! event before the deadline of the invocation. It leaves out a flush for which the handler is busy
+//! until then, and drops the future of one that takes until then; half of the
+//! [reserve](TelemetryOptions::reserve) is left at that moment. A handler that blocks its thread holds
+//! up everything in the task, events too, and is not interrupted.
+//!
+//! A flush that fails is logged and counted, and nothing comes again: keep what you have until it was
+//! sent. The same holds for one that is dropped. On Managed Instances there is no flush before
+//! SHUTDOWN, and none at all for an internal extension: send from the record handler, by count or by
+//! time.
 //!
 //! After the handler of an event has returned, the extension waits until the runtime is done with the
 //! invocation, at most until [shortly before](TelemetryOptions::reserve) its deadline, and at SHUTDOWN

@@ -3,9 +3,10 @@
 use std::sync::mpsc::channel;
 use std::thread;
 
-use lambda_proto_service::{Event, PATIENCE, Service};
+use lambda_proto_service::{Event, Gate, PATIENCE, Service};
 use lambda_proto_tokio::Runtime;
 
+use crate::barrier::SHORT;
 use crate::support::{
     Client, LONG, Run, function, options, registers, request, runtime_done, takes_all, text,
 };
@@ -77,4 +78,23 @@ fn events_are_handled_while_a_delivery_is_slow() {
     slow.send(rest);
     assert_eq!(slow.status(), 200);
     run.expect(&function("b"));
+}
+
+#[test]
+fn a_flush_that_does_not_end_is_dropped_before_the_deadline() {
+    let gate = Gate::default();
+    let closed = gate.clone();
+    let handle = move |text: &str| Ok(text.starts_with("flush ").then(|| closed.clone()));
+    let mut run = Run::start(options(), Box::new(handle));
+    run.invoke("id", SHORT);
+    run.expect("flush DeadlineNear");
+    run.api.expect_extension_next();
+    assert!(!gate.is_open());
+    let lines = run.service.lines().clone();
+    lines.wait_for("the telemetry handler did not flush in time");
+    run.api.answer(200, "", r#"{"eventType":"SHUTDOWN","deadlineMs":7}"#);
+    run.expect("SHUTDOWN");
+    assert!(run.received().starts_with("flush "));
+    run.end().unwrap();
+    lines.wait_for("failed flushes: 2");
 }
