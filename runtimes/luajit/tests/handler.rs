@@ -65,3 +65,40 @@ fn modules_are_found_in_the_places_that_the_environment_names() {
     assert!(running.eval("return package.path").contains("/usr/local/share/lua/5.1/?.lua"));
     assert!(running.eval("return package.cpath").contains("/usr/local/lib/lua/5.1/?.so"));
 }
+
+#[test]
+fn a_c_module_is_loaded_and_finds_the_functions_of_lua() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = r#"
+        typedef struct lua_State lua_State;
+        typedef struct { const char *name; int (*function)(lua_State *); } luaL_Reg;
+        extern double luaL_checknumber(lua_State *, int);
+        extern int luaL_error(lua_State *, const char *, ...);
+        extern int luaL_loadstring(lua_State *, const char *);
+        extern void luaL_register(lua_State *, const char *, const luaL_Reg *);
+        extern void lua_call(lua_State *, int, int);
+        extern void lua_pushnumber(lua_State *, double);
+        static int twice(lua_State *L) {
+            double number = luaL_checknumber(L, 1);
+            if (number < 0) return luaL_error(L, "%d is negative", (int)number);
+            if (luaL_loadstring(L, "return ... * 2")) return luaL_error(L, "no chunk");
+            lua_pushnumber(L, number);
+            lua_call(L, 1, 1);
+            return 1;
+        }
+        static const luaL_Reg functions[] = {{"twice", twice}, {0, 0}};
+        int luaopen_native(lua_State *L) { luaL_register(L, "native", functions); return 1; }
+    "#;
+    std::fs::write(folder.path().join("native.c"), code).unwrap();
+    let compiled = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-o", "native.so", "native.c"])
+        .current_dir(folder.path())
+        .status();
+    assert!(compiled.unwrap().success());
+    let main = "local native = require 'native' \
+        function handle(event) return native.twice(event) end";
+    std::fs::write(folder.path().join("main.lua"), main).unwrap();
+    let running = function("main.handle").root(folder.path()).start();
+    assert_eq!(running.text("21"), "42");
+    running.fails("-1", "Function.Error", "-1 is negative");
+}
