@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "signals, and hooks that are set by a signal handler")]
 
 use std::cell::Cell;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::io;
 use std::ptr;
 use std::sync::Once;
@@ -23,10 +23,15 @@ use mlua::ffi::{
 /// uses it for the same purpose.
 const SIGNAL: c_int = libc::SIGURG;
 
+/// The text of the error.
+const MESSAGE: &CStr = c"the time of the invocation is over";
+
 thread_local! {
     /// The state that a signal to this thread interrupts. Without a destructor and a lazy
     /// initializer, a signal handler may read it.
     static RUNNING: Cell<*mut lua_State> = const { Cell::new(ptr::null_mut()) };
+    /// Whether the hook has raised its error since the last [`Running::begin`].
+    static FIRED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A thread that runs Lua.
@@ -94,9 +99,16 @@ impl Running {
         let mut state = ptr::null_mut();
         // SAFETY: the closure leaves the stack of the state as it is.
         unsafe { lua.exec_raw::<()>((), |current| state = current)? };
+        FIRED.set(false);
         RUNNING.set(state);
         compiler_fence(Ordering::SeqCst);
         Ok(Self { state })
+    }
+
+    /// Returns whether the code was interrupted. It may have caught the error and returned.
+    pub(crate) fn end(self) -> bool {
+        drop(self);
+        FIRED.get()
     }
 }
 
@@ -123,7 +135,8 @@ extern "C" fn on_signal(_signal: c_int) {
 
 /// Raises an error. The hook stays, so that Lua code that catches the error fails again.
 unsafe extern "C-unwind" fn raise(state: *mut lua_State, _activation: *mut lua_Debug) {
+    FIRED.set(true);
     // SAFETY: LuaJIT calls the hook with a valid state, and no frame between it and here has
     // anything to drop.
-    unsafe { luaL_error(state, c"the time of the invocation is over".as_ptr()) };
+    unsafe { luaL_error(state, MESSAGE.as_ptr()) };
 }

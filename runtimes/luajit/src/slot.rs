@@ -200,10 +200,12 @@ impl<'s> Slot<'s> {
         // Before the answer, as the caller may look into the log then.
         self.host.end_line();
         let (result, is_interrupted) = watched.map_err(|error| failure::of_error(&error))?;
-        result.map_err(|failure| match is_interrupted {
-            true => failure.error_type(TIMEOUT),
-            false => failure,
-        })
+        match (result, is_interrupted) {
+            (Err(failure), true) => Err(failure.error_type(TIMEOUT)),
+            // The code has caught the error and returned before it was raised again.
+            (Ok(_), true) => Err(Failure::new(TIMEOUT, "the time of the invocation is over")),
+            (result, false) => result,
+        }
     }
 
     /// Sends the results of a handler, or ends its stream.

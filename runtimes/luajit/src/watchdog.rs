@@ -87,7 +87,8 @@ impl Slot {
     /// [cancelled](Context::cancellation): at the deadline less the buffer. If less time than twice
     /// the buffer was left at the beginning, the code gets half of that time.
     ///
-    /// Returns the result of `work`, and whether it was interrupted. If the code has not returned
+    /// Returns the result of `work`, and whether it was interrupted, even if the code has caught
+    /// the error. If the code has not returned
     /// to Lua when half of the remaining time is over, the invocation is reported and the process
     /// ends.
     ///
@@ -100,8 +101,11 @@ impl Slot {
         context: &Context,
         work: impl FnOnce() -> T,
     ) -> mlua::Result<(T, bool)> {
-        let Some(left) = context.remaining() else { return Ok((work(), false)) };
         let running = Running::begin(lua)?;
+        let Some(left) = context.remaining() else {
+            let result = work();
+            return Ok((result, running.end()));
+        };
         let now = Instant::now();
         let uncancelled = context.cancellation().remaining().unwrap_or(left);
         let interrupt_after = uncancelled.max(left / 2);
@@ -112,26 +116,24 @@ impl Slot {
             is_interrupted: false,
         }));
         let result = work();
-        let is_interrupted = self.set(None);
-        drop(running);
-        Ok((result, is_interrupted))
+        self.set(None);
+        Ok((result, running.end()))
     }
 
-    /// Watches this invocation from now on. Returns whether the one before was interrupted.
-    fn set(&self, watched: Option<Watched>) -> bool {
+    /// Watches this invocation from now on.
+    fn set(&self, watched: Option<Watched>) {
         let mut state = self.shared.lock();
         let interrupt_at = watched.as_ref().map(|watched| watched.interrupt_at);
         let Some(entry) = state.slots.iter_mut().find(|entry| entry.id == self.id) else {
-            return false;
+            return;
         };
-        let before = std::mem::replace(&mut entry.watched, watched);
+        entry.watched = watched;
         // Usually it wakes up earlier than that for an invocation that is over, and looks again.
         if let Some(interrupt_at) = interrupt_at
             && state.sleeps_until.is_none_or(|until| interrupt_at < until)
         {
             self.shared.changed.notify_one();
         }
-        before.is_some_and(|watched| watched.is_interrupted)
     }
 }
 

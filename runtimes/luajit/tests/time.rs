@@ -41,6 +41,15 @@ fn a_loop_that_catches_errors_ends_before_the_deadline() {
 }
 
 #[test]
+fn an_interrupted_handler_fails_even_if_it_returns_the_error_as_a_result() {
+    let running = limited("loops.returned").start();
+    for event in ["\"pcall\"", "\"xpcall\"", "\"coroutine\""] {
+        running.fails(event, "Function.Timeout", "the time of the invocation is over");
+        assert_eq!(running.text("\"go\""), "\"go\"");
+    }
+}
+
+#[test]
 fn a_loop_in_coroutines_ends_before_the_deadline() {
     is_ended("loops.coroutine");
 }

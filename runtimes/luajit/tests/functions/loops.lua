@@ -18,6 +18,14 @@ function handlers.caught(event)
   return event
 end
 
+-- Returns the error as results.
+function handlers.returned(event)
+  if event == "pcall" then return pcall(function() while true do end end) end
+  if event == "xpcall" then return xpcall(loop, function() return "handled" end) end
+  if event == "coroutine" then return coroutine.resume(coroutine.create(loop)) end
+  return event
+end
+
 function handlers.coroutine(event)
   if event == "stop" then
     while true do coroutine.resume(coroutine.create(loop)) end
