@@ -9,7 +9,7 @@ use crate::json::{Json, ReadError, WriteError};
 const ERROR: &str = "Function.Error";
 
 /// The error type of a state that has reached the limit of its memory.
-pub(crate) const OUT_OF_MEMORY: &str = "Function.OutOfMemory";
+const OUT_OF_MEMORY: &str = "Function.OutOfMemory";
 
 /// The text of LuaJIT's error for that. It calls no message handler for it.
 const NOT_ENOUGH_MEMORY: &str = "not enough memory";

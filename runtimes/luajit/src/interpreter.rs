@@ -1,9 +1,11 @@
 //! A Lua state with what scripts find in it.
 
+use std::ffi::c_int;
 use std::path::Path;
 use std::rc::Rc;
 
 use lambda_proto_std::{Failure, Level};
+use mlua::state::{GcIncParams, GcMode};
 use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
 
 use crate::failure;
@@ -11,6 +13,19 @@ use crate::hooks::{Hooks, Stage};
 use crate::host::{Host, StreamForm};
 use crate::json::{self, Json};
 use crate::settings::{Mode, Output, Settings};
+
+/// LuaJIT's default: a collection begins when the memory in use is this percentage of what was in
+/// use after the last one.
+const PAUSE: c_int = 200;
+
+/// The smallest such percentage that is set.
+const MIN_PAUSE: usize = 110;
+
+/// LuaJIT's default: how far each step of a collection goes.
+const STEP: c_int = 200;
+
+/// The value with which a step is a whole collection.
+const AT_ONCE: c_int = 0;
 
 /// A Lua state.
 pub(crate) struct Interpreter {
@@ -22,6 +37,8 @@ pub(crate) struct Interpreter {
     hooks: Table,
     /// Calls a function and notes its failure in the host.
     protected: Function,
+    /// The limit of the memory, in bytes.
+    memory: Option<usize>,
     host: Rc<Host>,
 }
 
@@ -53,7 +70,7 @@ impl Interpreter {
         }
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=lambda-luajit");
         let (common, hooks, protected) = prelude.call(functions)?;
-        Ok(Self { lua, json, common, hooks, protected, host })
+        Ok(Self { lua, json, common, hooks, protected, memory: settings.memory, host })
     }
 
     /// The stages for which the script has hooks.
@@ -79,6 +96,33 @@ impl Interpreter {
             all = all.and(result.map(drop));
         }
         all
+    }
+
+    /// Makes room between two invocations. LuaJIT begins to collect when the memory in use has
+    /// doubled since the last collection, which is beyond the limit if half of it is alive. So the
+    /// garbage is collected if more than half is in use, and later collections begin early enough
+    /// and run to their end at once.
+    pub(crate) fn make_room(&self) {
+        let Some(limit) = self.memory else { return };
+        let is_over_half = |used: usize| used > limit / 2;
+        if !is_over_half(self.lua.used_memory()) {
+            return;
+        }
+        let set = |pause: usize, step: c_int| {
+            let pause = c_int::try_from(pause).unwrap_or(PAUSE);
+            let parameters = GcIncParams::default().pause(pause).step_multiplier(step);
+            self.lua.gc_set_mode(GcMode::Incremental(parameters));
+        };
+        // The end of a collection decides when the next one begins.
+        set(MIN_PAUSE, AT_ONCE);
+        // An error of a finalizer, after which the rest is collected later.
+        let _best_effort = self.lua.gc_collect();
+        let used = self.lua.used_memory();
+        if is_over_half(used) {
+            set((limit / 100 * 90 / (used / 100)).max(MIN_PAUSE), AT_ONCE);
+        } else {
+            set(PAUSE as usize, STEP);
+        }
     }
 
     /// Compiles a file.

@@ -10,7 +10,6 @@ use lambda_proto_std::{
 };
 use mlua::{Function, Table, Value};
 
-use crate::failure::OUT_OF_MEMORY;
 use crate::hooks::{Hooks, Stage};
 use crate::host::Host;
 use crate::interpreter::{Interpreter, warn_of_duplicate};
@@ -109,6 +108,7 @@ impl<'s> Slot<'s> {
         } else {
             let handler = handler::load(&interpreter, settings)?;
             hooks = interpreter.hooks();
+            interpreter.make_room();
             let common =
                 context::common(&interpreter).map_err(|error| failure::of_error(&error))?;
             Loaded::Handler { interpreter, handler, common }
@@ -132,22 +132,19 @@ impl<'s> Slot<'s> {
                 (
                     Loaded::Handler { interpreter, handler, .. },
                     Arguments::Handler(event, table),
-                ) => {
-                    self.call(interpreter, handler, (event, table), &context)
-                        .and_then(|(result, more)| self.answer(interpreter, &result, &more))
-                        .inspect_err(|failure| {
-                            if failure.reported_type() == OUT_OF_MEMORY {
-                                // What the handler has used is garbage now.
-                                let _best_effort = interpreter.lua.gc_collect();
-                            }
-                        })
-                }
+                ) => self
+                    .call(interpreter, handler, (event, table), &context)
+                    .and_then(|(result, more)| self.answer(interpreter, &result, &more)),
                 (_, Arguments::Script(event)) => self.run_script(&event, &context),
                 (Loaded::Script, Arguments::Handler(..)) => Ok(()),
             });
             self.host.end_line();
             if let Err(failure) = answered {
                 self.host.with_worker(|worker| worker.fail(failure));
+            }
+            if let Loaded::Handler { interpreter, .. } = &self.function {
+                interpreter.make_room();
+                self.host.end_line();
             }
         }
         Ok(())

@@ -84,3 +84,23 @@ fn memory_beyond_the_limit_is_an_error_and_the_loop_goes_on() {
     running.fails("\"stop\"", "Function.OutOfMemory", "memory");
     assert_eq!(running.text("\"go\""), "\"go\"");
 }
+
+#[test]
+fn live_data_of_more_than_half_of_the_limit_leaves_the_rest_for_garbage() {
+    let running = function("loops.keeps").memory(128).start();
+    // 96 MB are for Lua.
+    assert_eq!(running.text("60"), "60");
+    for _ in 0..3 {
+        assert_eq!(running.text("\"garbage\""), "200");
+    }
+}
+
+#[test]
+fn an_event_that_does_not_fit_fails_and_what_was_read_of_it_is_collected() {
+    let running = function("loops.keeps").memory(128).start();
+    let event = format!("[{}1]", "{\"a\":[]},".repeat(500_000));
+    for _ in 0..2 {
+        running.fails(event.as_str(), "Function.OutOfMemory", "memory");
+        assert_eq!(running.text("40"), "40");
+    }
+}

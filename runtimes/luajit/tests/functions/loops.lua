@@ -64,4 +64,19 @@ function handlers.memory(event)
   return event
 end
 
+local kept
+
+-- Keeps this number of megabytes, or makes 200 that are garbage at once.
+function handlers.keeps(event)
+  local function piece(number) return string.rep("x", 100 * 1024) .. number end
+  if event == "garbage" then
+    for i = 1, 2000 do latest = piece(i) end
+    return 200
+  end
+  kept = {}
+  for i = 1, event * 10 do kept[i] = piece(-i) end
+  collectgarbage()
+  return #kept / 10
+end
+
 return handlers
