@@ -14,6 +14,7 @@ use lambda_proto_std::{
 use mlua::Value;
 
 use crate::hooks::Hooks;
+use crate::interrupt;
 
 /// How long a process that ends waits for the service.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -127,7 +128,10 @@ impl Host {
     /// Takes output of a script: logs its lines, or adds it to the response.
     pub(crate) fn emit(&self, bytes: &[u8]) {
         if let Some(output) = &mut *self.script_output.borrow_mut() {
-            output.extend_from_slice(bytes);
+            // Nothing is printed after the end of a script.
+            if self.script_exit.get().is_none() {
+                output.extend_from_slice(bytes);
+            }
             return;
         }
         let mut line = self.line.borrow_mut();
@@ -176,7 +180,11 @@ impl Host {
     /// is run for each event, which ends, and its process does not.
     pub(crate) fn exit(&self, code: i32) {
         if self.script_output.borrow().is_some() {
-            self.script_exit.set(Some(code));
+            // Code that catches the error may call it again.
+            if self.script_exit.get().is_none() {
+                self.script_exit.set(Some(code));
+            }
+            interrupt::stop();
             return;
         }
         self.end_line();

@@ -123,12 +123,17 @@ impl Drop for Running {
 }
 
 extern "C" fn on_signal(_signal: c_int) {
+    stop();
+}
+
+/// Makes the Lua code of this thread fail at its next instruction, if it is [`Running`].
+pub(crate) fn stop() {
     let state = RUNNING.get();
     if !state.is_null() {
         // A count of 1 alone would miss a function that only calls others.
         let mask = LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT;
-        // SAFETY: the state belongs to this thread, and the function may be called in a signal
-        // handler.
+        // SAFETY: the state belongs to this thread, and the function may be called at any time, in
+        // a signal handler too.
         unsafe { lua_sethook(state, Some(raise), mask, 1) };
     }
 }

@@ -258,10 +258,10 @@ impl<'s> Slot<'s> {
         self.host.begin_script();
         let ran = self.run_in_new_state(event, context);
         let (mut output, exit) = self.host.end_script();
-        match (ran, exit) {
-            (Ok(()), _) | (Err(_), Some(0)) => {}
-            (Err(failure), None) => return Err(failure),
-            (Err(_), Some(code)) => {
+        match (exit, ran) {
+            (Some(0), _) | (None, Ok(())) => {}
+            (None, Err(failure)) => return Err(failure),
+            (Some(code), _) => {
                 return Err(Failure::new(
                     "Function.Exit",
                     format!("the script called os.exit({code})"),

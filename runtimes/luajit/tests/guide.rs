@@ -58,3 +58,13 @@ fn each_event_has_a_new_state_and_its_trace_id_as_a_variable() {
         running.text(Event::new("\"trace\"").trace_id("Root=1-5759e988-bd862e3fe1be46a994272793"));
     assert!(text.starts_with("Root=1-5759e988-bd862e3fe1be46a994272793"), "{text}");
 }
+
+#[test]
+fn os_exit_ends_the_script_with_its_first_code_wherever_it_is_called() {
+    let running = guide();
+    for place in ["pcall", "tail", "xpcall", "coroutine"] {
+        assert_eq!(running.text(format!("\"caught {place} 0\"")), "until here", "{place}");
+        running.fails(format!("\"caught {place} 3\""), "Function.Exit", "os.exit(3)");
+    }
+    assert_eq!(running.text("{}"), r#"{"length":2}"#);
+}
