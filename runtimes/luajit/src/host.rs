@@ -38,6 +38,8 @@ pub(crate) struct Host {
     started: Sender<Result<Hooks, Failure>>,
     /// Whether init is over.
     has_started: Cell<bool>,
+    /// The number of the current invocation, as Lua has numbers.
+    pub(crate) invocation: Cell<f64>,
     /// Whether the current invocation has begun to stream its response.
     pub(crate) is_streaming: Cell<bool>,
     /// The output of a script, if it is the response.
@@ -67,6 +69,7 @@ impl Host {
             coroutine: RefCell::default(),
             started,
             has_started: Cell::default(),
+            invocation: Cell::default(),
             is_streaming: Cell::default(),
             script_output: RefCell::default(),
             script_exit: Cell::default(),

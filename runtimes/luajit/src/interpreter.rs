@@ -246,16 +246,22 @@ fn functions(lua: &Lua, json: &Json, host: &Rc<Host>) -> mlua::Result<Table> {
 /// The functions for streamed responses.
 fn streaming(lua: &Lua, functions: &Table, host: &Rc<Host>) -> mlua::Result<()> {
     let streaming = host.clone();
+/// The error of a stream that an earlier invocation has begun.
+const OVER: &str = "the stream is over: it belongs to an earlier invocation";
+
     let stream = lua.create_function(move |_, form: Value| {
         let form = stream_form(&form).map_err(|error| error.to_string());
         Ok(match form.and_then(|form| streaming.stream(&form)) {
-            Ok(()) => (true, None),
-            Err(reason) => (false, Some(reason)),
+            Ok(()) => (Some(streaming.invocation.get()), None),
+            Err(reason) => (None, Some(reason)),
         })
     })?;
     functions.set("stream", stream)?;
     let writing = host.clone();
-    let write = lua.create_function(move |_, piece: LuaString| {
+    let write = lua.create_function(move |_, (invocation, piece): (f64, LuaString)| {
+        if invocation != writing.invocation.get() {
+            return Ok((false, Some(OVER.to_owned())));
+        }
         let written = writing.with_worker(|worker| worker.write(&piece.as_bytes()));
         Ok(match written {
             Some(Ok(())) => (true, None),
@@ -265,8 +271,12 @@ fn streaming(lua: &Lua, functions: &Table, host: &Rc<Host>) -> mlua::Result<()> 
     })?;
     functions.set("write", write)?;
     let finishing = host.clone();
-    let finish = lua.create_function(move |_, ()| {
-        Ok(finishing.with_worker(|worker| worker.finish().is_some()).unwrap_or_default())
+    let finish = lua.create_function(move |_, invocation: f64| {
+        if invocation != finishing.invocation.get() {
+            return Ok((false, Some(OVER)));
+        }
+        let finished = finishing.with_worker(|worker| worker.finish().is_some());
+        Ok((finished.unwrap_or_default(), None))
     })?;
     functions.set("finish", finish)
 }

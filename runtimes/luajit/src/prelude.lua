@@ -161,17 +161,21 @@ function stream:write(...)
     if kind ~= "string" and kind ~= "number" then
       error("bad argument #" .. i .. " to 'write' (string expected, got " .. kind .. ")", 2)
     end
-    local ok, reason = host.write(tostring(piece))
+    local ok, reason = host.write(self.invocation, tostring(piece))
     if not ok then error(reason, 2) end
   end
   return self
 end
-function stream:finish() return host.finish() end
+function stream:finish()
+  local finished, reason = host.finish(self.invocation)
+  if reason then error(reason, 2) end
+  return finished
+end
 local common = { log = levels }
 function common.stream(_, form)
-  local ok, reason = host.stream(form)
-  if not ok then error(reason, 2) end
-  return setmetatable({}, stream)
+  local invocation, reason = host.stream(form)
+  if not invocation then error(reason, 2) end
+  return setmetatable({ invocation = invocation }, stream)
 end
 
 local hooks = { before_snapshot = {}, after_restore = {}, on_shutdown = {} }

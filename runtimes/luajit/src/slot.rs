@@ -156,6 +156,7 @@ impl<'s> Slot<'s> {
         let Some(worker) = worker.as_mut() else { return Ok(None) };
         let Some((invocation, _, context)) = worker.next()? else { return Ok(None) };
         self.host.is_streaming.set(false);
+        self.host.invocation.set(self.host.invocation.get() + 1.0);
         context::note(&self.host, &invocation);
         let arguments = self.arguments(&invocation, &context);
         Ok(Some((arguments, context)))

@@ -54,6 +54,18 @@ fn a_stream_that_cannot_begin_is_an_error_at_its_place() {
 }
 
 #[test]
+fn the_stream_of_an_earlier_invocation_is_over() {
+    let running = function("streams.kept").start();
+    assert_eq!(running.text("\"keep\""), "first");
+    assert_eq!(running.text("\"stream\""), "second, alone");
+    for event in ["\"write\"", "\"finish\""] {
+        let failure = running.failure(event);
+        assert_eq!(failure.error_type().as_deref(), Some("Function.Error"), "{failure:?}");
+    }
+    assert_eq!(running.text("\"stream\""), "second, alone");
+}
+
+#[test]
 fn the_shutdown_hook_runs_before_the_process_ends() {
     let running = function("streams.restored").start();
     assert_eq!(running.text("{}"), "false");

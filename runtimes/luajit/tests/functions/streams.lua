@@ -34,6 +34,21 @@ function handlers.wrong(event, context)
   return "a response"
 end
 
+-- Uses the stream of an earlier invocation.
+function handlers.kept(event, context)
+  if event == "keep" then
+    kept = context:stream "text/plain"
+    kept:write "first"
+    return
+  end
+  local out = context:stream "text/plain"
+  out:write "second"
+  if event == "write" then kept:write "too late" end
+  if event == "finish" then kept:finish() end
+  local ok = pcall(kept.write, kept, "too late")
+  out:write(ok and "wrong" or ", alone")
+end
+
 function handlers.restored() return restored == true end
 
 return handlers
