@@ -11,7 +11,7 @@ use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, LuaString, MultiValue, StdLi
 use crate::failure;
 use crate::hooks::{Hooks, Stage};
 use crate::host::{Host, StreamForm};
-use crate::json::{self, Json};
+use crate::json::{self, Json, ReadError, WriteError};
 use crate::settings::{Mode, Output, Settings};
 
 /// LuaJIT's default: a collection begins when the memory in use is this percentage of what was in
@@ -181,11 +181,13 @@ fn functions(lua: &Lua, json: &Json, host: &Rc<Host>) -> mlua::Result<Table> {
     functions.set("null", json::NULL)?;
     functions.set("empty_array", json::empty_array())?;
     functions.set("array_mt", json.array_metatable())?;
+    functions.set("max_depth", json::MAX_DEPTH)?;
     let (writing, reading, noting) = (json.clone(), json.clone(), json.clone());
     let encode = lua.create_function(move |lua, value: Value| {
         let mut out = vec![];
         match writing.write(&value, &mut out) {
             Ok(()) => (true, Value::String(lua.create_string(out)?)).into_lua_multi(lua),
+            Err(WriteError::Lua(error)) => Err(error),
             Err(error) => (false, error.to_string()).into_lua_multi(lua),
         }
     })?;
@@ -201,6 +203,7 @@ fn functions(lua: &Lua, json: &Json, host: &Rc<Host>) -> mlua::Result<Table> {
                 warn_of_duplicate(&warning, read.duplicate.as_deref());
                 (true, read.value).into_lua_multi(lua)
             }
+            Err(ReadError::Lua(error)) => Err(error),
             Err(error) => (false, error.to_string()).into_lua_multi(lua),
         }
     })?;
@@ -243,12 +246,12 @@ fn functions(lua: &Lua, json: &Json, host: &Rc<Host>) -> mlua::Result<Table> {
     Ok(functions)
 }
 
-/// The functions for streamed responses.
-fn streaming(lua: &Lua, functions: &Table, host: &Rc<Host>) -> mlua::Result<()> {
-    let streaming = host.clone();
 /// The error of a stream that an earlier invocation has begun.
 const OVER: &str = "the stream is over: it belongs to an earlier invocation";
 
+/// The functions for streamed responses.
+fn streaming(lua: &Lua, functions: &Table, host: &Rc<Host>) -> mlua::Result<()> {
+    let streaming = host.clone();
     let stream = lua.create_function(move |_, form: Value| {
         let form = stream_form(&form).map_err(|error| error.to_string());
         Ok(match form.and_then(|form| streaming.stream(&form)) {

@@ -3,23 +3,76 @@
 -- its error reaches the runtime with a traceback.
 local host = ...
 
+-- Scripts may replace the globals.
+local error, ipairs, pairs, pcall, select, setmetatable = error, ipairs, pairs, pcall, select, setmetatable
+local tonumber, tostring, type, unpack, xpcall = tonumber, tostring, type, unpack, xpcall
+local concat = table.concat
+
+-- The text of LuaJIT's own error.
+local OUT_OF_MEMORY = "not enough memory"
+
 -- Lua functions that raise a string with the place of their caller, as the library's own do. The
 -- functions of the host return false and a message instead.
 local function raise(ok, ...)
   if ok then return ... end
+  -- The runtime knows this text, and Lua adds no place to it either.
+  if (...) == OUT_OF_MEMORY then error(OUT_OF_MEMORY, 0) end
   error((...), 2)
 end
 local function raising(f)
   return function(...) return raise(f(...)) end
 end
 
+-- The functions of the host fail for want of memory, with a value that no script can use. The text
+-- for that exists already.
+local function guard(called, ok, ...)
+  if called then return ok, ... end
+  if type(ok) == "string" then return false, ok end
+  return false, OUT_OF_MEMORY
+end
+local function guarded(f)
+  return function(...) return guard(pcall(f, ...)) end
+end
+
 local cjson = {
+  _NAME = "cjson",
+  _VERSION = "2.1.0",
   null = host.null,
   empty_array = host.empty_array,
   array_mt = host.array_mt,
-  encode = raising(host.encode),
-  decode = raising(host.decode),
+  empty_array_mt = host.array_mt,
+  encode = raising(guarded(host.encode)),
+  decode = raising(guarded(host.decode)),
 }
+
+-- The options of lua-cjson that the rules of this runtime decide: each takes the values that it has.
+local function fixed(option, ...)
+  local values, count = { ... }, select("#", ...)
+  cjson[option] = function(...)
+    for i = 1, select("#", ...) do
+      local given = select(i, ...)
+      if given == "on" then given = true elseif given == "off" then given = false end
+      if given ~= nil and given ~= values[i] then
+        local is, other = tostring(values[i]), tostring(given)
+        error("cjson." .. option .. " is " .. is .. " in this runtime and cannot become " .. other, 2)
+      end
+    end
+    return unpack(values, 1, count)
+  end
+end
+-- No holes, which is what a ratio of 1 and no safe length mean.
+fixed("encode_sparse_array", false, 1, 0)
+fixed("encode_max_depth", host.max_depth)
+fixed("decode_max_depth", host.max_depth)
+-- As many digits as the number needs.
+fixed("encode_number_precision", 17)
+fixed("encode_invalid_numbers", false)
+fixed("decode_invalid_numbers", false)
+fixed("encode_empty_table_as_object", true)
+fixed("decode_array_with_array_mt", true)
+-- Has no effect that a script could see.
+function cjson.encode_keep_buffer(keep) return keep ~= false and keep ~= "off" end
+
 local function safe(f)
   return function(...)
     local ok, result = f(...)
@@ -27,12 +80,20 @@ local function safe(f)
     return nil, result
   end
 end
-package.preload["cjson"] = function() return cjson end
-package.preload["cjson.safe"] = function()
-  local module = setmetatable({}, { __index = cjson })
-  module.encode, module.decode = safe(host.encode), safe(host.decode)
+local function new()
+  local module = {}
+  for name, value in pairs(cjson) do module[name] = value end
   return module
 end
+local function new_safe()
+  local module = new()
+  module.encode, module.decode = safe(guarded(host.encode)), safe(guarded(host.decode))
+  module.new = new_safe
+  return module
+end
+cjson.new = new
+package.preload["cjson"] = function() return cjson end
+package.preload["cjson.safe"] = new_safe
 
 local getenv = os.getenv
 function os.getenv(name)
@@ -69,12 +130,12 @@ for _, level in ipairs { "trace", "debug", "info", "warn", "error", "fatal" } do
   levels[level] = function(...)
     local texts = { ... }
     for i = 1, select("#", ...) do texts[i] = tostring((select(i, ...))) end
-    host.log(level, table.concat(texts, "\t"))
+    host.log(level, concat(texts, "\t"))
   end
 end
 
 if host.emit then
-  local emit, concat = host.emit, table.concat
+  local emit = host.emit
 
   function print(...)
     local count = select("#", ...)
@@ -190,5 +251,10 @@ for stage, list in pairs(hooks) do
 end
 package.preload["lambda"] = function() return lambda end
 
-local xpcall, failed = xpcall, host.failed
-return common, hooks, function(f, ...) return xpcall(f, failed, ...) end
+local failed = host.failed
+local function handle(reason)
+  -- There is no memory for a traceback, and LuaJIT does not ask for one either.
+  if reason == OUT_OF_MEMORY then return reason end
+  return failed(reason)
+end
+return common, hooks, function(f, ...) return xpcall(f, handle, ...) end

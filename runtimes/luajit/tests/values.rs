@@ -43,6 +43,72 @@ fn cjson_has_the_rules_of_events_and_its_errors_are_strings_with_their_place() {
 }
 
 #[test]
+fn cjson_has_what_scripts_for_lua_cjson_use() {
+    let running = function("values.eval").start();
+    let eval = |code: &str| running.eval(&format!("return {code}"));
+    assert_eq!(eval("{ cjson._NAME, type(cjson._VERSION) }"), r#"["cjson","string"]"#);
+    assert_eq!(eval("setmetatable({}, cjson.empty_array_mt)"), "[]");
+    assert_eq!(eval("cjson.new().decode '[1]'[1]"), "1");
+    assert_eq!(eval("{ require 'cjson.safe'.new().decode '[' == nil }"), "[true]");
+    assert_eq!(eval("require 'cjson.safe'.new().new().encode {}"), "\"{}\"");
+    assert_eq!(eval("{ cjson.encode_sparse_array() }"), "[false,1,0]");
+    assert_eq!(eval("{ cjson.encode_sparse_array(false) }"), "[false,1,0]");
+    assert_eq!(eval("cjson.encode_keep_buffer(false)"), "false");
+    for (option, value, other) in [
+        ("encode_sparse_array", "false", "true"),
+        ("encode_max_depth", "1000", "20"),
+        ("decode_max_depth", "1000", "20"),
+        ("encode_number_precision", "17", "14"),
+        ("encode_invalid_numbers", "'off'", "'null'"),
+        ("decode_invalid_numbers", "false", "true"),
+        ("encode_empty_table_as_object", "true", "false"),
+        ("decode_array_with_array_mt", "true", "false"),
+    ] {
+        for module in ["cjson", "require 'cjson.safe'"] {
+            let is_kept = format!("(({module}).{option}({value})) == ({module}).{option}()");
+            assert_eq!(eval(&is_kept), "true", "{option}");
+            let refused = format!("local m = {module} m.{option}({other}) return 1");
+            let message = format!("1: cjson.{option} is ");
+            running.eval_fails(&refused, "Function.Error", &message);
+        }
+    }
+}
+
+#[test]
+fn cjson_at_the_limit_of_the_memory_fails_with_a_string() {
+    let running = function("values.eval").memory(128).start();
+    let large = "local text = '[' .. ('{\"a\":[]},'):rep(5e5) .. '1]' \
+        local list, piece = {}, ('x'):rep(1e6) for i = 1, 100 do list[i] = piece end ";
+    let eval = |code: &str| running.eval(&format!("{large}{code}"));
+    for call in ["decode, text", "encode, list"] {
+        let caught = format!(
+            "local ok, e = pcall(cjson.{call}) collectgarbage() return {{ ok, type(e), e }}"
+        );
+        assert_eq!(eval(&caught), r#"[false,"string","not enough memory"]"#);
+        let (function, argument) = call.split_once(", ").unwrap();
+        let safe = format!(
+            "local v, e = require 'cjson.safe'.{function}({argument}) collectgarbage() \
+             return {{ v == nil, e }}"
+        );
+        assert_eq!(eval(&safe), r#"[true,"not enough memory"]"#);
+        let raised = format!("{large} return (cjson.{function}({argument}))");
+        running.eval_fails(&raised, "Function.OutOfMemory", "memory");
+    }
+    assert_eq!(running.eval("return 1"), "1");
+}
+
+#[test]
+fn the_runtime_needs_no_globals_that_a_script_replaces() {
+    let running = function("values.eval").start();
+    let code = "for _, name in ipairs { 'error', 'pcall', 'xpcall', 'select', 'setmetatable', 'type', \
+        'tostring', 'tonumber', 'unpack', 'ipairs', 'pairs' } do _G[name] = nil end \
+        print('one', 2) context.log.info 'three' io.write('four', '\\n') \
+        return cjson.decode '['";
+    running.eval_fails(code, "Function.Error", "ends too early");
+    assert!(running.log().contains("one\t2\n"), "{}", running.log());
+}
+
+#[test]
 fn raw_bytes_go_in_and_out_with_their_content_type() {
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     let raw = function("raw.handle").root(examples).variable("LAMBDA_LUAJIT_MODE", "raw").start();
