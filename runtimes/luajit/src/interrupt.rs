@@ -12,11 +12,12 @@ use std::ffi::{CStr, c_int};
 use std::io;
 use std::ptr;
 use std::sync::Once;
-use std::sync::atomic::{Ordering, compiler_fence};
+use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
 
 use mlua::Lua;
 use mlua::ffi::{
-    LUA_MASKCALL, LUA_MASKCOUNT, LUA_MASKRET, lua_Debug, lua_State, lua_sethook, luaL_error,
+    LUA_MASKCALL, LUA_MASKCOUNT, LUA_MASKRET, lua_Debug, lua_Hook, lua_State, lua_gethook,
+    lua_gethookcount, lua_gethookmask, lua_sethook, luaL_error,
 };
 
 /// A signal that is ignored where no handler is installed, such as in child processes. Go's runtime
@@ -32,15 +33,23 @@ thread_local! {
     static RUNNING: Cell<*mut lua_State> = const { Cell::new(ptr::null_mut()) };
     /// Whether the hook has raised its error since the last [`Running::begin`].
     static FIRED: Cell<bool> = const { Cell::new(false) };
+    /// That of the thread's [`Target`].
+    static IS_MEANT: Cell<Option<&'static AtomicBool>> = const { Cell::new(None) };
 }
 
 /// A thread that runs Lua.
 #[derive(Clone, Copy)]
-pub(crate) struct Target(libc::pthread_t);
+pub(crate) struct Target {
+    thread: libc::pthread_t,
+    /// Whether the next signal to the thread is the watchdog's.
+    is_meant: &'static AtomicBool,
+}
 
 /// Whether the current thread can be interrupted, until this is dropped.
 pub(crate) struct Running {
     state: *mut lua_State,
+    /// The hook, mask and count of the function itself.
+    hook: (Option<lua_Hook>, c_int, c_int),
 }
 
 /// Installs the signal handler.
@@ -68,10 +77,13 @@ pub(crate) fn install() -> io::Result<()> {
 }
 
 impl Target {
-    /// The current thread.
+    /// The current thread. Call this once for a thread, as it takes some bytes until the process
+    /// ends.
     pub(crate) fn current() -> Self {
+        let is_meant = &*Box::leak(Box::default());
+        IS_MEANT.set(Some(is_meant));
         // SAFETY: it has no preconditions.
-        Self(unsafe { libc::pthread_self() })
+        Self { thread: unsafe { libc::pthread_self() }, is_meant }
     }
 
     /// Makes the Lua code of the thread fail at its next instruction, if it is [`Running`]. Does
@@ -84,8 +96,9 @@ impl Target {
     ///
     /// The thread must not have ended.
     pub(crate) unsafe fn interrupt(self) {
+        self.is_meant.store(true, Ordering::SeqCst);
         // SAFETY: the caller ensures that the thread exists.
-        let _ = unsafe { libc::pthread_kill(self.0, SIGNAL) };
+        let _ = unsafe { libc::pthread_kill(self.thread, SIGNAL) };
     }
 }
 
@@ -99,10 +112,14 @@ impl Running {
         let mut state = ptr::null_mut();
         // SAFETY: the closure leaves the stack of the state as it is.
         unsafe { lua.exec_raw::<()>((), |current| state = current)? };
+        // SAFETY: the state is valid, and these only read it.
+        let hook = unsafe { (lua_gethook(state), lua_gethookmask(state), lua_gethookcount(state)) };
         FIRED.set(false);
+        // A signal for the invocation before may still arrive.
+        is_meant();
         RUNNING.set(state);
         compiler_fence(Ordering::SeqCst);
-        Ok(Self { state })
+        Ok(Self { state, hook })
     }
 
     /// Returns whether the code was interrupted. It may have caught the error and returned.
@@ -117,13 +134,29 @@ impl Drop for Running {
         // A signal that arrives from here on sets no hook.
         RUNNING.set(ptr::null_mut());
         compiler_fence(Ordering::SeqCst);
-        // SAFETY: `begin` has got the pointer from a state that outlives this, on this thread.
-        unsafe { lua_sethook(self.state, None, 0, 0) };
+        let (hook, mask, count) = self.hook;
+        // SAFETY: `begin` has got the pointer from a state that outlives this, on this thread, and
+        // the hook from this state.
+        unsafe {
+            let current = lua_gethook(self.state);
+            // Another one is the function's own, which it has set since.
+            if current.is_some_and(|current| ptr::fn_addr_eq(current, raise as lua_Hook)) {
+                lua_sethook(self.state, hook, mask, count);
+            }
+        }
     }
 }
 
 extern "C" fn on_signal(_signal: c_int) {
-    stop();
+    // Others use this signal, too.
+    if is_meant() {
+        stop();
+    }
+}
+
+/// Whether the watchdog has sent the signal that has just arrived on this thread.
+fn is_meant() -> bool {
+    IS_MEANT.get().is_some_and(|is_meant| is_meant.swap(false, Ordering::SeqCst))
 }
 
 /// Makes the Lua code of this thread fail at its next instruction, if it is [`Running`].

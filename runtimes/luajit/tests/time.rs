@@ -77,6 +77,34 @@ fn a_system_call_that_waits_is_interrupted() {
 }
 
 #[test]
+fn a_hook_of_the_function_stays_from_one_invocation_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = "local count = 0 \
+        local function hook() count = count + 1 end \
+        debug.sethook(hook, 'l', 7) \
+        function handle(event) \
+          while event == 'stop' do end \
+          local current, mask, period = debug.gethook() \
+          return { current == hook, mask, period } \
+        end";
+    std::fs::write(folder.path().join("main.lua"), code).unwrap();
+    let running = limited("main.handle").root(folder.path()).start();
+    for _ in 0..2 {
+        assert_eq!(running.text("{}"), r#"[true,"l",7]"#);
+    }
+    running.fails("\"stop\"", "Function.Timeout", "the time of the invocation is over");
+    assert_eq!(running.text("{}"), r#"[true,"l",7]"#);
+}
+
+#[test]
+fn a_signal_that_the_watchdog_has_not_sent_interrupts_nothing() {
+    let running = function("values.eval").start();
+    let code = "local ffi = require 'ffi' ffi.cdef 'int raise(int);' \
+        local sum = 0 for i = 1, 1000 do ffi.C.raise(23) sum = sum + 1 end return sum";
+    assert_eq!(running.eval(code), "1000");
+}
+
+#[test]
 fn memory_beyond_the_limit_is_an_error_and_the_loop_goes_on() {
     let running = function("loops.memory").memory(128).start();
     running.fails("\"stop\"", "Function.OutOfMemory", "memory");
