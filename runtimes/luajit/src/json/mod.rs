@@ -40,6 +40,8 @@ pub(crate) struct Json {
     array: Table,
     /// Makes a `cdata` number of a sign and two halves.
     wide: Function,
+    /// The digits of a `cdata` number of 64 bits with its suffix; nil for other `cdata`.
+    digits: Function,
     pub(crate) integers: Integers,
 }
 
@@ -58,8 +60,8 @@ impl Json {
     ///
     /// If the state has no `ffi`, or no memory left.
     pub(crate) fn new(lua: &Lua, integers: Integers) -> mlua::Result<Self> {
-        let wide = lua.load(WIDE).set_name("=lambda-luajit").eval()?;
-        Ok(Self { array: lua.create_table()?, wide, integers })
+        let (wide, digits) = lua.load(WIDE).set_name("=lambda-luajit").eval()?;
+        Ok(Self { array: lua.create_table()?, wide, digits, integers })
     }
 
     /// The metatable that marks a table as an array.
@@ -95,14 +97,20 @@ pub(crate) fn empty_array() -> Value {
     Value::LightUserData(LightUserData((&raw const ADDRESS).cast_mut().cast::<c_void>()))
 }
 
-/// Makes a number of 64 bits. A negative one is below 2^63 in magnitude, or exactly that.
+/// Makes a number of 64 bits: a negative one is below 2^63 in magnitude, or exactly that. And the
+/// text of one, which needs its type, because any `cdata` can have a `__tostring` of the function.
 const WIDE: &str = r#"
 local ffi = require "ffi"
 local signed, unsigned = ffi.typeof "int64_t", ffi.typeof "uint64_t"
-return function(is_signed, is_negative, high, low)
+local is, tostring = ffi.istype, tostring
+local function wide(is_signed, is_negative, high, low)
   local number = unsigned(high) * 4294967296ULL + unsigned(low)
   if not is_signed then return number end
   if is_negative then return -signed(number) end
   return signed(number)
 end
+local function digits(value)
+  if is(signed, value) or is(unsigned, value) then return tostring(value) end
+end
+return wide, digits
 "#;

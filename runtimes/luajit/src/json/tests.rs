@@ -271,3 +271,15 @@ proptest! {
         prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{} {:?} {:?}", text, ours, theirs);
     }
 }
+
+#[test]
+fn cdata_is_written_by_its_type_and_not_by_its_text() {
+    assert_eq!(eval("-5LL").as_deref(), Ok("-5"));
+    assert_eq!(eval("18446744073709551615ULL").as_deref(), Ok("18446744073709551615"));
+    assert_eq!(eval("require('ffi').new('int64_t', 7)").as_deref(), Ok("7"));
+    let disguised = "(function() local ffi = require 'ffi' ffi.cdef 'struct disguised { int x; };' \
+        return ffi.metatype('struct disguised', { __tostring = function() return '5LL' end })() end)()";
+    for other in [disguised, "require('ffi').new('int[2]')", "require('ffi').new('int32_t', 7)"] {
+        assert_refused(eval(other), "cdata other than a 64-bit integer");
+    }
+}

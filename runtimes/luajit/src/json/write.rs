@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::str::from_utf8;
 
-use mlua::{Table, Value};
+use mlua::{LuaString, Table, Value};
 
 use super::{Json, MAX_DEPTH, MAX_INTEGER, empty_array};
 
@@ -109,15 +109,11 @@ impl Writer<'_> {
 
     /// Writes a 64-bit `cdata` number, whose text has a suffix.
     fn cdata(&mut self, value: &Value) -> Result<(), WriteError> {
-        let text = value.to_string()?;
-        let digits = text.strip_suffix("ULL").or_else(|| text.strip_suffix("LL"));
-        let digits = digits.filter(|digits| {
-            let magnitude = digits.strip_prefix('-').unwrap_or(digits);
-            !magnitude.is_empty() && magnitude.bytes().all(|byte| byte.is_ascii_digit())
-        });
-        let digits =
-            digits.ok_or_else(|| wrong(Problem::Type("cdata other than a 64-bit integer")))?;
-        self.out.extend_from_slice(digits.as_bytes());
+        let text = self.json.digits.call::<Option<LuaString>>(value)?;
+        let text = text.ok_or_else(|| wrong(Problem::Type("cdata other than a 64-bit integer")))?;
+        let text = text.as_bytes();
+        let digits = text.strip_suffix(b"ULL").or_else(|| text.strip_suffix(b"LL"));
+        self.out.extend_from_slice(digits.unwrap_or(&text));
         Ok(())
     }
 
