@@ -7,7 +7,18 @@ use mlua::{Lua, Table, Value};
 
 use crate::host::Host;
 use crate::interpreter::Interpreter;
+use crate::json::ReadError;
 use crate::settings::Mode;
+
+/// Why there is no context for an invocation.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ContextError {
+    #[error("the {name}: {error}")]
+    Document { name: &'static str, error: ReadError },
+    /// Lua has no memory left.
+    #[error(transparent)]
+    Lua(#[from] mlua::Error),
+}
 
 /// The fields that are the same for every invocation, as a metatable.
 ///
@@ -33,14 +44,14 @@ pub(crate) fn common(interpreter: &Interpreter) -> mlua::Result<Table> {
 ///
 /// # Errors
 ///
-/// If the memory does not suffice.
+/// If the memory does not suffice, or if Lua cannot represent a value of a JSON document.
 pub(crate) fn of(
     interpreter: &Interpreter,
     mode: Mode,
     common: &Table,
     invocation: &Invocation<'_>,
     context: &Context,
-) -> mlua::Result<Table> {
+) -> Result<Table, ContextError> {
     let lua = &interpreter.lua;
     let table = lua.create_table_with_capacity(0, 12)?;
     table.raw_set("request_id", invocation.request_id())?;
@@ -50,12 +61,12 @@ pub(crate) fn of(
     let content_type = invocation.content_type().map(|content_type| content_type.as_bytes());
     table.raw_set("content_type", text(lua, content_type)?)?;
     table.raw_set("attempt_id", text(lua, invocation.attempt_id())?)?;
-    let document = |bytes| match mode {
-        Mode::Raw => text(lua, bytes),
-        _ => document(interpreter, bytes),
+    let document = |name, bytes| match mode {
+        Mode::Raw => Ok(text(lua, bytes)?),
+        _ => document(interpreter, name, bytes),
     };
-    table.raw_set("client_context", document(invocation.client_context())?)?;
-    table.raw_set("identity", document(invocation.cognito_identity())?)?;
+    table.raw_set("client_context", document("client context", invocation.client_context())?)?;
+    table.raw_set("identity", document("identity", invocation.cognito_identity())?)?;
     if let Some(deadline) = invocation.deadline() {
         table.raw_set("deadline_ms", deadline.as_unix_millis() as f64)?;
     }
@@ -81,11 +92,17 @@ fn text(lua: &Lua, bytes: Option<&[u8]>) -> mlua::Result<Value> {
 }
 
 /// A JSON document of the invocation as a value, or as a string if it is not JSON.
-fn document(interpreter: &Interpreter, bytes: Option<&[u8]>) -> mlua::Result<Value> {
+fn document(
+    interpreter: &Interpreter,
+    name: &'static str,
+    bytes: Option<&[u8]>,
+) -> Result<Value, ContextError> {
     let Some(bytes) = bytes else { return Ok(Value::Nil) };
     match interpreter.json.read(&interpreter.lua, bytes) {
         Ok(read) => Ok(read.value),
-        Err(_) => text(&interpreter.lua, Some(bytes)),
+        Err(error) if error.is_syntax() => Ok(text(&interpreter.lua, Some(bytes))?),
+        Err(ReadError::Lua(error)) => Err(error.into()),
+        Err(error) => Err(ContextError::Document { name, error }),
     }
 }
 

@@ -3,6 +3,7 @@
 use lambda_proto_std::Failure;
 use mlua::{Lua, LuaString, Table, Value};
 
+use crate::context::ContextError;
 use crate::json::{Json, ReadError, WriteError};
 
 /// The error type of a Lua error that names none.
@@ -113,6 +114,14 @@ pub(crate) fn of_write(error: &WriteError) -> Failure {
 
 /// The calls that led to an error, a line each, without those of the runtime. For a message handler
 /// that is a Rust function.
+/// The failure for an invocation without a context.
+pub(crate) fn of_context(error: &ContextError) -> Failure {
+    match error {
+        ContextError::Lua(error) => of_error(error),
+        error => Failure::unmarshal(error),
+    }
+}
+
 pub(crate) fn trace(lua: &Lua) -> String {
     let Ok(trace) = lua.traceback(None, 1) else { return String::new() };
     frames(&trace.to_string_lossy())

@@ -181,7 +181,7 @@ impl<'s> Slot<'s> {
             read.value
         };
         let table = context::of(interpreter, self.settings.mode, common, invocation, context)
-            .map_err(of_error)?;
+            .map_err(|error| failure::of_context(&error))?;
         Ok(Arguments::Handler(event, table))
     }
 

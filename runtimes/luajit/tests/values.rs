@@ -155,6 +155,18 @@ fn the_context_describes_the_invocation() {
 }
 
 #[test]
+fn a_client_context_is_a_string_only_if_it_is_not_json() {
+    let running = function("values.eval").start();
+    let event =
+        |context: &str| Event::new("\"return context.client_context\"").client_context(context);
+    assert_eq!(running.text(event("not JSON")), "\"not JSON\"");
+    assert_eq!(running.text(event("{\"a\":[1]}")), "{\"a\":[1]}");
+    let message = "the client context: the integer 9007199254740993 is beyond 2^53";
+    running.fails(event("{\"a\":9007199254740993}"), "Runtime.UnmarshalError", message);
+    running.fails(event("[1e400]"), "Runtime.UnmarshalError", "the client context: the number");
+}
+
+#[test]
 fn an_error_of_every_kind_has_type_message_and_traceback_and_the_loop_goes_on() {
     let running = function("values.eval").start();
     let fails = |code: &str, error_type: &str, message: &str| {

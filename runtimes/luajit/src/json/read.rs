@@ -16,6 +16,15 @@ pub(crate) enum ReadError {
     Lua(#[from] mlua::Error),
 }
 
+impl ReadError {
+    /// Whether the text is not JSON at all. Otherwise Lua cannot represent a value of it.
+    pub(crate) fn is_syntax(&self) -> bool {
+        use Problem::{Control, End, Escape, Expected, NotUtf8};
+        let Self::Text { problem, .. } = self else { return false };
+        matches!(problem, NotUtf8 | End | Expected(_) | Control | Escape)
+    }
+}
+
 /// What is wrong with a JSON text.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Problem {
