@@ -36,6 +36,8 @@ pub(crate) struct Host {
     pub(crate) coroutine: RefCell<Option<(Value, String)>>,
     /// Takes the result of init.
     started: Sender<Result<Hooks, Failure>>,
+    /// Takes the result of the hooks that run now.
+    pub(crate) hooks_done: RefCell<Option<Sender<Result<(), Failure>>>>,
     /// Whether init is over.
     has_started: Cell<bool>,
     /// The number of the current invocation, as Lua has numbers.
@@ -68,6 +70,7 @@ impl Host {
             failure: RefCell::default(),
             coroutine: RefCell::default(),
             started,
+            hooks_done: RefCell::default(),
             has_started: Cell::default(),
             invocation: Cell::default(),
             is_streaming: Cell::default(),
@@ -195,6 +198,13 @@ impl Host {
         if !self.has_started.get() {
             // The main thread reports the failed init and ends the process.
             self.has_started(Err(failure));
+            loop {
+                thread::park();
+            }
+        }
+        if let Some(done) = self.hooks_done.take() {
+            // Likewise: it waits for the hooks.
+            let _ = done.send(Err(failure));
             loop {
                 thread::park();
             }

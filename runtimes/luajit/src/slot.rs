@@ -60,8 +60,12 @@ pub(crate) fn run(
                 }
             }
             Command::Hooks(stage, done) => {
-                // Nobody waits for hooks that take too long.
-                let _ = done.send(slot.run_hooks(stage));
+                host.hooks_done.replace(Some(done));
+                let result = slot.run_hooks(stage);
+                if let Some(done) = host.hooks_done.take() {
+                    // Nobody waits for hooks that take too long.
+                    let _ = done.send(result);
+                }
             }
         }
     }

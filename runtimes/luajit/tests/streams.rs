@@ -82,3 +82,20 @@ fn hooks_run_around_a_snapshot() {
     let (before, after) = (log.find("before the snapshot"), log.find("after the restore"));
     assert!(before.is_some() && before < after, "{log}");
 }
+
+#[test]
+fn os_exit_in_a_snapshot_hook_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    for (stage, code, error_type) in [
+        ("before_snapshot", 3, "Runtime.BeforeSnapshotError"),
+        ("after_restore", 4, "Runtime.AfterRestoreError"),
+    ] {
+        let main = format!(
+            "require('lambda').{stage}(function() os.exit({code}) end) function handle() end"
+        );
+        std::fs::write(folder.path().join("main.lua"), main).unwrap();
+        let running = function("main.handle").root(folder.path()).snapstart().start();
+        let message = format!("Function.Exit: the function called os.exit({code})");
+        running.fails("{}", error_type, &message);
+    }
+}
