@@ -46,19 +46,29 @@ fn failure_of(json: &Json, error: &Value) -> Failure {
         }
         // Text of another value is its address, unless it has a metamethod.
         other => match other.to_string() {
-            Ok(text) if !text.contains(": 0x") => Failure::new(ERROR, text),
+            Ok(text) if !is_address(&text) => Failure::new(ERROR, text),
             _ => Failure::new(ERROR, format!("an error with a value of type {}", kind(other))),
         },
     }
+}
+
+/// Whether this is Lua's own text for a value: its type and its address.
+fn is_address(text: &str) -> bool {
+    let Some((kind, address)) = text.rsplit_once(": 0x") else { return false };
+    let is_own = matches!(kind, "function" | "thread" | "userdata")
+        || (kind.starts_with("cdata<") && kind.ends_with('>'));
+    is_own && address.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn of_table(json: &Json, table: &Table) -> Failure {
     let field = |name: &str| match table.get::<Value>(name).or_else(|_| table.raw_get(name)) {
         Ok(Value::String(text)) => Some(text.to_string_lossy()),
         Ok(Value::Integer(number)) => Some(number.to_string()),
+        Ok(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
-    let error_type = field("type").unwrap_or_else(|| ERROR.to_owned());
+    let error_type =
+        field("type").filter(|name| !name.is_empty()).unwrap_or_else(|| ERROR.to_owned());
     let text = || {
         let metatable = table.metatable()?;
         metatable.raw_get::<mlua::Function>("__tostring").ok()?;
@@ -104,6 +114,14 @@ pub(crate) fn of_read(error: &ReadError) -> Failure {
     }
 }
 
+/// The failure for an invocation without a context.
+pub(crate) fn of_context(error: &ContextError) -> Failure {
+    match error {
+        ContextError::Lua(error) => of_error(error),
+        error => Failure::unmarshal(error),
+    }
+}
+
 /// The failure for a result that cannot be written.
 pub(crate) fn of_write(error: &WriteError) -> Failure {
     match error {
@@ -114,14 +132,6 @@ pub(crate) fn of_write(error: &WriteError) -> Failure {
 
 /// The calls that led to an error, a line each, without those of the runtime. For a message handler
 /// that is a Rust function.
-/// The failure for an invocation without a context.
-pub(crate) fn of_context(error: &ContextError) -> Failure {
-    match error {
-        ContextError::Lua(error) => of_error(error),
-        error => Failure::unmarshal(error),
-    }
-}
-
 pub(crate) fn trace(lua: &Lua) -> String {
     let Ok(trace) = lua.traceback(None, 1) else { return String::new() };
     frames(&trace.to_string_lossy())

@@ -193,6 +193,11 @@ fn an_error_of_every_kind_has_type_message_and_traceback_and_the_loop_goes_on() 
     fails(class, "Function.A", "inherited");
     let broken = "error(setmetatable({}, { __tostring = error, __index = error }))";
     fails(broken, "Function.Error", "no message");
+    fails("error { message = 1.5 }", "Function.Error", "1.5");
+    fails("error { type = '', message = 'no type' }", "Function.Error", "no type");
+    let address = "local value = newproxy(true) \
+        getmetatable(value).__tostring = function() return 'a fault at: 0x10' end error(value)";
+    fails(address, "Function.Error", "a fault at: 0x10");
     fails("error()", "Function.Error", "without a value (nil)");
     fails("error(3)", "Function.Error", "3");
     fails("error(true)", "Function.Error", "true");
