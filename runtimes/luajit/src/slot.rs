@@ -83,7 +83,7 @@ struct Slot<'s> {
 /// The function.
 enum Loaded {
     /// A Lua function that is called for each event.
-    Handler { interpreter: Interpreter, handler: Function, common: Table },
+    Handler { interpreter: Box<Interpreter>, handler: Function, common: Table },
     /// A script that is run for each event, in a new state.
     Script,
 }
@@ -115,7 +115,7 @@ impl<'s> Slot<'s> {
             interpreter.make_room();
             let common =
                 context::common(&interpreter).map_err(|error| failure::of_error(&error))?;
-            Loaded::Handler { interpreter, handler, common }
+            Loaded::Handler { interpreter: Box::new(interpreter), handler, common }
         };
         let (host, json) = (host.clone(), RefCell::default());
         Ok((Self { settings, host, function, watchdog: watchdog.slot(), json }, hooks))
