@@ -315,10 +315,29 @@ fn os_exit_reports_its_invocation_before_the_process_ends() {
 #[test]
 fn each_slot_has_a_state_of_its_own() {
     let running = function("values.eval").concurrency(3).start();
-    let code = r#""seen = (seen or 0) + 1 local until_ = os.clock() + 0.05 repeat until os.clock() > until_ return seen""#;
-    let total: usize = std::thread::scope(|scope| {
-        let callers: Vec<_> = (0..6).map(|_| scope.spawn(|| running.answer(code))).collect();
-        callers.into_iter().map(|caller| usize::from(caller.join().unwrap().text() != "0")).sum()
+    let folder = tempfile::tempdir().unwrap();
+    // Each waits for the others, so each has a slot.
+    let code = |number: usize| {
+        let folder = folder.path().display();
+        format!(
+            "assert(io.open('{folder}/{number}', 'w')):close() \
+             local function is_there(number) \
+               local file = io.open('{folder}/' .. number) \
+               return file and file:close() \
+             end \
+             for number = 1, 3 do repeat until is_there(number) end \
+             seen = (seen or 0) + 1 \
+             return {{ seen, (tostring(_G)) }}"
+        )
+    };
+    let (running, code) = (&running, &code);
+    let mut answers: Vec<String> = std::thread::scope(|scope| {
+        let callers: Vec<_> =
+            (1..=3).map(|number| scope.spawn(move || running.eval(&code(number)))).collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
     });
-    assert_eq!(total, 6);
+    assert!(answers.iter().all(|answer| answer.starts_with("[1,\"table: 0x")), "{answers:?}");
+    answers.sort();
+    answers.dedup();
+    assert_eq!(answers.len(), 3, "{answers:?}");
 }
