@@ -36,6 +36,10 @@
 #define MSG_NOSIGNAL 0 /* macOS has SO_NOSIGPIPE */
 #endif
 
+#ifndef SOCK_CLOEXEC
+#define SOCK_CLOEXEC 0 /* macOS: fcntl() is as near as one gets */
+#endif
+
 enum {
     /* Memory at first, in bytes. Layer one wants more for events than for requests. */
     FIRST_EVENTS = 8192,
@@ -57,6 +61,7 @@ struct lambda_proto_runtime {
     lambda_proto_outage *outage;
     void *events, *requests;
     size_t slots;
+    size_t max_event;
     uint64_t patience_ms;
     int socket; /* -1: not connected */
     int log;
@@ -64,6 +69,7 @@ struct lambda_proto_runtime {
     int last_lookup; /* why the name of the host was not resolved, as from getaddrinfo(), or 0 */
     int is_restoring;   /* restore_next() was interrupted */
     int is_stream_over; /* the service has ended the stream, and the program does not know yet */
+    int is_short;       /* there was no memory, and the client goes on with what it has */
 };
 
 /* Whether pump() returns when a signal handler has run. */
@@ -75,6 +81,7 @@ static int32_t finish_report(lambda_proto_runtime *runtime);
 static int32_t ended(lambda_proto_runtime *runtime);
 static int may_begin_anew(const lambda_proto_runtime *runtime);
 static int grow(lambda_proto_runtime *runtime);
+static int32_t set_limits(lambda_proto_runtime *runtime);
 static void hang_up(lambda_proto_runtime *runtime);
 static void log_line(const lambda_proto_runtime *runtime, const char *format, ...);
 static void sleep_ms(uint64_t ms);
@@ -140,9 +147,6 @@ int32_t lambda_proto_runtime_open(lambda_proto_runtime **runtime,
         code = lambda_proto_client_give_memory(client, LAMBDA_PROTO_MEMORY_REQUESTS,
                                                new_runtime->requests, FIRST_REQUESTS);
     if (code >= 0)
-        code = lambda_proto_client_set_max_memory(client, LAMBDA_PROTO_MEMORY_REQUESTS,
-                                                  LAMBDA_PROTO_MAX_REQUEST_MEMORY);
-    if (code >= 0)
         code = lambda_proto_runtime_set_max_event(new_runtime, MAX_EVENT);
     if (code < 0) {
         lambda_proto_runtime_close(new_runtime);
@@ -169,17 +173,14 @@ void lambda_proto_runtime_close(lambda_proto_runtime *runtime)
 int32_t lambda_proto_runtime_set_max_event(lambda_proto_runtime *runtime, size_t bytes)
 {
     int32_t code;
-    size_t memory;
 
     if (runtime == NULL)
         return LAMBDA_PROTO_ERROR_NULL;
     code = lambda_proto_client_set_max_event(runtime->client, bytes);
     if (code < 0)
         return code;
-    /* Room for the event, its head, and what was read past it. */
-    memory = bytes > PTRDIFF_MAX - 2 * LAMBDA_PROTO_MAX_HEAD ? PTRDIFF_MAX
-                                                             : bytes + 2 * LAMBDA_PROTO_MAX_HEAD;
-    return lambda_proto_client_set_max_memory(runtime->client, LAMBDA_PROTO_MEMORY_EVENTS, memory);
+    runtime->max_event = bytes;
+    return set_limits(runtime);
 }
 
 int32_t lambda_proto_runtime_set_patience_ms(lambda_proto_runtime *runtime, uint32_t ms)
@@ -222,6 +223,9 @@ int32_t lambda_proto_runtime_next(lambda_proto_runtime *runtime,
     if (code < 0)
         return code;
     for (;;) {
+        /* There may be memory again, for another event. */
+        if (runtime->is_short && lambda_proto_client_may_stop(runtime->client) == 1)
+            (void)set_limits(runtime);
         step = pump(runtime, RETURN);
         switch (step) {
         case LAMBDA_PROTO_STEP_ANSWER:
@@ -440,7 +444,7 @@ static int32_t ended(lambda_proto_runtime *runtime)
 
 static int32_t give_up_session(lambda_proto_runtime *runtime, int32_t code);
 static int32_t reach(lambda_proto_runtime *runtime);
-static void write_unsent(lambda_proto_runtime *runtime);
+static int32_t write_unsent(lambda_proto_runtime *runtime);
 static int32_t read_some(lambda_proto_runtime *runtime, enum interruption interruption);
 
 /* Connects, writes and reads as the client asks; returns the first other step, or an error. */
@@ -463,7 +467,7 @@ static int32_t pump(lambda_proto_runtime *runtime, enum interruption interruptio
             code = reach(runtime);
             break;
         case LAMBDA_PROTO_STEP_WRITE:
-            write_unsent(runtime);
+            code = write_unsent(runtime);
             break;
         case LAMBDA_PROTO_STEP_READ:
             code = read_some(runtime, interruption);
@@ -516,7 +520,7 @@ static int is_refused(int fd)
 }
 
 /* Writes some of the unsent bytes. */
-static void write_unsent(lambda_proto_runtime *runtime)
+static int32_t write_unsent(lambda_proto_runtime *runtime)
 {
     const uint8_t *parts[3];
     size_t lengths[3];
@@ -534,16 +538,20 @@ static void write_unsent(lambda_proto_runtime *runtime)
     message.msg_iov = slices;
     message.msg_iovlen = count < 0 ? 0 : count;
     written = sendmsg(runtime->socket, &message, MSG_NOSIGNAL);
-    if (written > 0) {
-        (void)lambda_proto_client_sent(runtime->client, (size_t)written);
-        return;
-    }
+    if (written > 0)
+        return lambda_proto_client_sent(runtime->client, (size_t)written);
     if (written < 0 && errno == EINTR)
-        return;
+        return LAMBDA_PROTO_OK;
+    /* Another connection would not help: the body of the answer cannot be read, or the system has
+     * no memory. */
+    if (written < 0 && (errno == EFAULT || errno == EINVAL || errno == ENOMEM)) {
+        runtime->last_errno = errno;
+        return LAMBDA_PROTO_ERROR_SYSTEM;
+    }
     /* After UNTIL_A_LOOK_MS: write again, unless the service will not read it. */
     if (written < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && !is_refused(runtime->socket))
-        return;
-    (void)lambda_proto_client_write_failed(runtime->client);
+        return LAMBDA_PROTO_OK;
+    return lambda_proto_client_write_failed(runtime->client);
 }
 
 /* Reads some bytes, however long that takes. */
@@ -571,8 +579,25 @@ static int32_t read_some(lambda_proto_runtime *runtime, enum interruption interr
 
 /* ---- Memory --------------------------------------------------------------------------------- */
 
+/* Lets both memories grow, up to what the largest event and the largest report need. */
+static int32_t set_limits(lambda_proto_runtime *runtime)
+{
+    size_t events = PTRDIFF_MAX;
+    int32_t code;
+
+    /* Room for the event, its head, and what was read past it. */
+    if (runtime->max_event <= PTRDIFF_MAX - 2 * LAMBDA_PROTO_MAX_HEAD)
+        events = runtime->max_event + 2 * LAMBDA_PROTO_MAX_HEAD;
+    runtime->is_short = 0;
+    code = lambda_proto_client_set_max_memory(runtime->client, LAMBDA_PROTO_MEMORY_EVENTS, events);
+    if (code < 0)
+        return code;
+    return lambda_proto_client_set_max_memory(runtime->client, LAMBDA_PROTO_MEMORY_REQUESTS,
+                                              LAMBDA_PROTO_MAX_REQUEST_MEMORY);
+}
+
 /* Gives the client memory of one kind, if it needs any. If there is none, the client goes on with
- * what it has. Returns whether anything has changed. */
+ * what it has until next(). Returns whether anything has changed. */
 static int grow_kind(lambda_proto_runtime *runtime, int32_t kind, void **memory)
 {
     size_t needed = 0;
@@ -585,6 +610,7 @@ static int grow_kind(lambda_proto_runtime *runtime, int32_t kind, void **memory)
     if (larger == NULL
         || lambda_proto_client_give_memory(runtime->client, kind, larger, needed) < 0) {
         free(larger);
+        runtime->is_short = 1;
         return lambda_proto_client_set_max_memory(runtime->client, kind, 0) >= 0;
     }
     free(*memory);
@@ -683,13 +709,13 @@ static int await_connection(int fd, uint64_t timeout_ms)
 /* Connects to one address; returns the socket, or -1 and writes an errno. */
 static int connect_to(const struct addrinfo *address, uint64_t timeout_ms, int *error)
 {
-    int fd = socket(address->ai_family, address->ai_socktype, address->ai_protocol);
+    /* Programs that the function starts must not keep the connection open. */
+    int fd = socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC, address->ai_protocol);
 
     if (fd < 0) {
         *error = errno;
         return -1;
     }
-    /* Programs that the function starts must not keep the connection open. */
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
         *error = errno;
     else if (connect(fd, address->ai_addr, address->ai_addrlen) == 0)

@@ -4,7 +4,8 @@
  *   open, open=ADDRESS          close              patience=MS        max_event=BYTES
  *   next, restore               log=DESCRIPTOR     signals, quiet     null
  *   respond=BODY, echo          pipeline           respond_as=TYPE
- *   begin, write=PIECE, flood, end                 fail, fail_long
+ *   begin, write=PIECE, flood, end                 fail, fail_long    unreadable
+ *   limit=BYTES of address space, or its former limit with 0
  *
  * Every body is on the heap, and freed before the next call. */
 #define _POSIX_C_SOURCE 200809L
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -136,6 +138,17 @@ static int32_t flood(void)
     return code;
 }
 
+/* Limits the address space; with 0, as at first. */
+static int32_t limit(unsigned long bytes)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_AS, &limit) < 0)
+        return LAMBDA_PROTO_ERROR_SYSTEM;
+    limit.rlim_cur = bytes == 0 ? limit.rlim_max : (rlim_t)bytes;
+    return setrlimit(RLIMIT_AS, &limit) < 0 ? LAMBDA_PROTO_ERROR_SYSTEM : LAMBDA_PROTO_OK;
+}
+
 static int32_t play(const char *call, char *argument)
 {
     size_t length = argument == NULL ? 0 : strlen(argument);
@@ -169,6 +182,8 @@ static int32_t play(const char *call, char *argument)
         return fail_with(3);
     if (strcmp(call, "fail_long") == 0)
         return fail_with(300000);
+    if (strcmp(call, "unreadable") == 0) /* no process has its first page */
+        return lambda_proto_runtime_respond(runtime, NONE, (const void *)(uintptr_t)8, 8, 0);
     if (strcmp(call, "restore") == 0)
         return lambda_proto_runtime_restore_next(runtime);
     if (strcmp(call, "signals") == 0)
@@ -183,6 +198,8 @@ static int32_t play(const char *call, char *argument)
         return lambda_proto_runtime_set_patience_ms(runtime, (uint32_t)atoi(argument));
     if (strcmp(call, "max_event") == 0)
         return lambda_proto_runtime_set_max_event(runtime, (size_t)atoi(argument));
+    if (strcmp(call, "limit") == 0)
+        return limit(strtoul(argument, NULL, 10));
     if (strcmp(call, "log") == 0)
         return lambda_proto_runtime_log(runtime, atoi(argument));
     return LAMBDA_PROTO_ERROR_ARGUMENT;
@@ -205,6 +222,8 @@ int main(int count, char **arguments)
             printf(" %.*s", event_length > 64 ? 64 : (int)event_length, (const char *)event);
         if (code == LAMBDA_PROTO_ERROR_UNREACHABLE)
             printf(" %s", lambda_proto_runtime_errno(runtime) == ECONNREFUSED ? "refused" : "other");
+        if (code == LAMBDA_PROTO_ERROR_SYSTEM)
+            printf(" %s", lambda_proto_runtime_errno(runtime) == EFAULT ? "fault" : "other");
         putchar('\n');
         fflush(stdout);
         free(own_argument);

@@ -21,7 +21,17 @@ fn player() -> &'static Path {
 }
 
 fn play(address: &str, calls: &str) -> Process {
-    let mut command = Command::new(player());
+    play_with(player(), address, calls)
+}
+
+/// Without the sanitizers, which look at what system calls read and limit no address space.
+fn plain_player() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| build::c("gcc", "runtime-plain", &["tests/runtime.c"], &[]))
+}
+
+fn play_with(player: &Path, address: &str, calls: &str) -> Process {
+    let mut command = Command::new(player);
     command.args(calls.split_whitespace()).env("AWS_LAMBDA_RUNTIME_API", address);
     Process::start(&mut command).unwrap()
 }
@@ -312,6 +322,56 @@ fn an_event_for_which_there_is_no_memory_is_an_error_and_the_runtime_goes_on() {
     assert_played(
         &mut process,
         &["open LAMBDA_PROTO_OK", "next LAMBDA_PROTO_OK small", "echo LAMBDA_PROTO_OK"],
+    );
+}
+
+#[test]
+fn when_there_is_memory_again_a_large_event_fits() {
+    let service = Service::start();
+    let calls = "open limit=12000000 next echo limit=0 next echo";
+    let mut process = play_with(plain_player(), &service.address(), calls);
+    let large = vec![b'x'; 14_000_000];
+    let mut connection = asking(&service);
+    connection.send(Event::new("1", large.clone()).bytes());
+    connection.request().assert_error("1", "Runtime.EventTooLarge");
+    connection.take_answer();
+    connection.invoke(Event::new("2", "small"));
+    connection.request().assert_response("2");
+    connection.take_answer();
+    connection.invoke(Event::new("3", large.clone()));
+    let answer = connection.request();
+    answer.assert_response("3");
+    assert!(answer.body == large);
+    connection.take_answer();
+    let beginning = format!("next LAMBDA_PROTO_OK {}", "x".repeat(64));
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "limit LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_OK small",
+            "echo LAMBDA_PROTO_OK",
+            "limit LAMBDA_PROTO_OK",
+            &beginning,
+            "echo LAMBDA_PROTO_OK",
+        ],
+    );
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_an_error_of_the_system_and_not_a_lost_connection() {
+    let service = Service::start();
+    let mut process = play_with(plain_player(), &service.address(), "open next unreadable next");
+    let mut connection = asking(&service);
+    connection.send(Event::new("1", "event").bytes());
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_OK event",
+            "unreadable LAMBDA_PROTO_ERROR_SYSTEM fault",
+            "next LAMBDA_PROTO_ERROR_ENDED",
+        ],
     );
 }
 
