@@ -67,6 +67,10 @@ struct lambda_proto_runtime {
     int log;
     int last_errno;
     int last_lookup; /* why the name of the host was not resolved, as from getaddrinfo(), or 0 */
+    uint32_t failed;    /* attempts to connect in a row */
+    uint64_t due_ms;    /* when the next attempt is due; 0: none is planned */
+    uint64_t began_ms;  /* when the first of them was planned */
+    int is_signalled;   /* a signal handler has run during this call, and it has not been returned */
     int is_restoring;   /* restore_next() was interrupted */
     int is_stream_over; /* the service has ended the stream, and the program does not know yet */
     int is_short;       /* there was no memory, and the client goes on with what it has */
@@ -75,16 +79,29 @@ struct lambda_proto_runtime {
 /* Whether pump() returns when a signal handler has run. */
 enum interruption { RETRY, RETURN };
 
+struct text {
+    const char *start;
+    size_t length;
+};
+
+/* A command of the client that sends a report: type, message, trace and cause. */
+typedef int32_t report_function(lambda_proto_client *client, const char *type, size_t type_length,
+                                const char *message, size_t message_length,
+                                const char *trace, size_t trace_length,
+                                const char *cause, size_t cause_length);
+
 static int32_t pump(lambda_proto_runtime *runtime, enum interruption interruption);
 static int32_t settle(lambda_proto_runtime *runtime);
 static int32_t finish_report(lambda_proto_runtime *runtime);
+static int32_t report(lambda_proto_runtime *runtime, report_function *send,
+                      const struct text texts[4]);
 static int32_t ended(lambda_proto_runtime *runtime);
 static int may_begin_anew(const lambda_proto_runtime *runtime);
 static int grow(lambda_proto_runtime *runtime);
 static int32_t set_limits(lambda_proto_runtime *runtime);
 static void hang_up(lambda_proto_runtime *runtime);
 static void log_line(const lambda_proto_runtime *runtime, const char *format, ...);
-static void sleep_ms(uint64_t ms);
+static int sleep_ms(uint64_t ms);
 
 /* Calls a command of the client until it has the memory that it needs. */
 #define WITH_MEMORY(runtime, code, call) \
@@ -218,7 +235,10 @@ int32_t lambda_proto_runtime_next(lambda_proto_runtime *runtime,
 
     if (runtime == NULL || event == NULL || length == NULL)
         return LAMBDA_PROTO_ERROR_NULL;
+    if (runtime->is_restoring)
+        return LAMBDA_PROTO_ERROR_PHASE;
     runtime->is_stream_over = 0;
+    runtime->is_signalled = 0;
     WITH_MEMORY(runtime, code, lambda_proto_client_give_up(runtime->client));
     if (code < 0)
         return code;
@@ -241,7 +261,8 @@ int32_t lambda_proto_runtime_next(lambda_proto_runtime *runtime,
             if (!may_begin_anew(runtime))
                 return ended(runtime);
             (void)ended(runtime);
-            sleep_ms(ANEW_MS);
+            if (sleep_ms(ANEW_MS) < 0)
+                runtime->is_signalled = 1;
             code = lambda_proto_client_begin_anew(runtime->client);
             if (code < 0)
                 return code;
@@ -322,14 +343,10 @@ int32_t lambda_proto_runtime_fail(lambda_proto_runtime *runtime,
                                   const char *trace, size_t trace_length,
                                   const char *cause, size_t cause_length)
 {
-    int32_t code;
+    const struct text texts[] = {{type, type_length}, {message, message_length},
+                                 {trace, trace_length}, {cause, cause_length}};
+    int32_t code = report(runtime, lambda_proto_client_fail, texts);
 
-    if (runtime == NULL)
-        return LAMBDA_PROTO_ERROR_NULL;
-    WITH_MEMORY(runtime, code,
-                lambda_proto_client_fail(runtime->client, type, type_length,
-                                         message, message_length, trace, trace_length,
-                                         cause, cause_length));
     return code < 0 ? code : settle(runtime);
 }
 
@@ -341,14 +358,10 @@ int32_t lambda_proto_runtime_fail_init(lambda_proto_runtime *runtime,
                                        const char *trace, size_t trace_length,
                                        const char *cause, size_t cause_length)
 {
-    int32_t code;
+    const struct text texts[] = {{type, type_length}, {message, message_length},
+                                 {trace, trace_length}, {cause, cause_length}};
+    int32_t code = report(runtime, lambda_proto_client_fail_init, texts);
 
-    if (runtime == NULL)
-        return LAMBDA_PROTO_ERROR_NULL;
-    WITH_MEMORY(runtime, code,
-                lambda_proto_client_fail_init(runtime->client, type, type_length,
-                                              message, message_length, trace, trace_length,
-                                              cause, cause_length));
     return code < 0 ? code : finish_report(runtime);
 }
 
@@ -363,6 +376,7 @@ int32_t lambda_proto_runtime_restore_next(lambda_proto_runtime *runtime)
         if (code < 0)
             return code;
     }
+    runtime->is_signalled = 0;
     step = pump(runtime, RETURN);
     runtime->is_restoring = step == LAMBDA_PROTO_ERROR_INTERRUPTED;
     if (step < 0)
@@ -376,15 +390,96 @@ int32_t lambda_proto_runtime_fail_restore(lambda_proto_runtime *runtime,
                                           const char *trace, size_t trace_length,
                                           const char *cause, size_t cause_length)
 {
+    const struct text texts[] = {{type, type_length}, {message, message_length},
+                                 {trace, trace_length}, {cause, cause_length}};
+    int32_t code = report(runtime, lambda_proto_client_fail_restore, texts);
+
+    return code < 0 ? code : finish_report(runtime);
+}
+
+/* ---- Reports -------------------------------------------------------------------------------- */
+
+/* The length of the character of UTF-8 with which these bytes begin; 0 if it is none. */
+static size_t character(const unsigned char *bytes, size_t length)
+{
+    size_t needed = bytes[0] < 0x80 ? 1 : bytes[0] < 0xc2 ? 0 : bytes[0] < 0xe0 ? 2
+                  : bytes[0] < 0xf0 ? 3 : bytes[0] < 0xf5 ? 4 : 0;
+    size_t index;
+
+    if (needed > length)
+        return 0;
+    for (index = 1; index < needed; index++)
+        if ((bytes[index] & 0xc0) != 0x80)
+            return 0;
+    /* Longer than necessary, a surrogate, or beyond U+10FFFF. */
+    if ((bytes[0] == 0xe0 && bytes[1] < 0xa0) || (bytes[0] == 0xed && bytes[1] > 0x9f)
+        || (bytes[0] == 0xf0 && bytes[1] < 0x90) || (bytes[0] == 0xf4 && bytes[1] > 0x8f))
+        return 0;
+    return needed;
+}
+
+/* A copy of the text in which U+FFFD stands for each byte that is not UTF-8; the empty text if there
+ * is no memory. */
+static struct text utf8(struct text text)
+{
+    static const char replacement[] = "\xef\xbf\xbd";
+    struct text copy = {NULL, 0};
+    size_t at, length;
+    char *bytes;
+
+    if (text.length == 0 || text.length > PTRDIFF_MAX / 3)
+        return copy;
+    bytes = malloc(3 * text.length);
+    copy.start = bytes;
+    if (bytes == NULL)
+        return copy;
+    for (at = 0; at < text.length; at += length == 0 ? 1 : length) {
+        length = character((const unsigned char *)text.start + at, text.length - at);
+        memcpy(bytes + copy.length, length == 0 ? replacement : text.start + at,
+               length == 0 ? 3 : length);
+        copy.length += length == 0 ? 3 : length;
+    }
+    return copy;
+}
+
+static int32_t send_report(lambda_proto_runtime *runtime, report_function *send,
+                           const struct text texts[4])
+{
     int32_t code;
+
+    WITH_MEMORY(runtime, code,
+                send(runtime->client, texts[0].start, texts[0].length,
+                     texts[1].start, texts[1].length, texts[2].start, texts[2].length,
+                     texts[3].start, texts[3].length));
+    return code;
+}
+
+/* Sends a report. What is said about an error is often not text, and the invocation has to be
+ * answered nevertheless. */
+static int32_t report(lambda_proto_runtime *runtime, report_function *send,
+                      const struct text texts[4])
+{
+    struct text copies[4];
+    int32_t code;
+    int index;
 
     if (runtime == NULL)
         return LAMBDA_PROTO_ERROR_NULL;
-    WITH_MEMORY(runtime, code,
-                lambda_proto_client_fail_restore(runtime->client, type, type_length,
-                                                 message, message_length, trace, trace_length,
-                                                 cause, cause_length));
-    return code < 0 ? code : finish_report(runtime);
+    code = send_report(runtime, send, texts);
+    if (code != LAMBDA_PROTO_ERROR_UTF8)
+        return code;
+    for (index = 0; index < 4; index++) {
+        if (texts[index].length > 0 && texts[index].start == NULL)
+            return LAMBDA_PROTO_ERROR_NULL;
+        if (texts[index].length > PTRDIFF_MAX)
+            return LAMBDA_PROTO_ERROR_LENGTH;
+    }
+    for (index = 0; index < 4; index++)
+        copies[index] = utf8(texts[index]);
+    code = send_report(runtime, send, copies);
+    for (index = 0; index < 4; index++)
+        free((void *)(uintptr_t)copies[index].start);
+    return code;
 }
 
 /* ---- The loop ------------------------------------------------------------------------------- */
@@ -443,7 +538,7 @@ static int32_t ended(lambda_proto_runtime *runtime)
 }
 
 static int32_t give_up_session(lambda_proto_runtime *runtime, int32_t code);
-static int32_t reach(lambda_proto_runtime *runtime);
+static int32_t reach(lambda_proto_runtime *runtime, enum interruption interruption);
 static int32_t write_unsent(lambda_proto_runtime *runtime);
 static int32_t read_some(lambda_proto_runtime *runtime, enum interruption interruption);
 
@@ -464,7 +559,7 @@ static int32_t pump(lambda_proto_runtime *runtime, enum interruption interruptio
             hang_up(runtime);
         switch (step) {
         case LAMBDA_PROTO_STEP_CONNECT:
-            code = reach(runtime);
+            code = reach(runtime, interruption);
             break;
         case LAMBDA_PROTO_STEP_WRITE:
             code = write_unsent(runtime);
@@ -505,6 +600,15 @@ static int32_t give_up_session(lambda_proto_runtime *runtime, int32_t code)
     return code;
 }
 
+/* Whether the call ends here because a signal handler has run during it. What is in flight is sent
+ * first. */
+static int is_interrupted(const lambda_proto_runtime *runtime, enum interruption interruption)
+{
+    return interruption == RETURN && runtime->is_signalled
+        && (lambda_proto_client_is_waiting(runtime->client) == 1
+            || lambda_proto_client_may_stop(runtime->client) == 1);
+}
+
 /* Whether the service has replied with a refusal, or closed the connection, while a write waits. */
 static int is_refused(int fd)
 {
@@ -540,8 +644,10 @@ static int32_t write_unsent(lambda_proto_runtime *runtime)
     written = sendmsg(runtime->socket, &message, MSG_NOSIGNAL);
     if (written > 0)
         return lambda_proto_client_sent(runtime->client, (size_t)written);
-    if (written < 0 && errno == EINTR)
+    if (written < 0 && errno == EINTR) {
+        runtime->is_signalled = 1;
         return LAMBDA_PROTO_OK;
+    }
     /* Another connection would not help: the body of the answer cannot be read, or the system has
      * no memory. */
     if (written < 0 && (errno == EFAULT || errno == EINVAL || errno == ENOMEM)) {
@@ -562,6 +668,8 @@ static int32_t read_some(lambda_proto_runtime *runtime, enum interruption interr
     ssize_t read;
     int32_t code;
 
+    if (is_interrupted(runtime, interruption))
+        return LAMBDA_PROTO_ERROR_INTERRUPTED;
     WITH_MEMORY(runtime, code, lambda_proto_client_room(runtime->client, &room, &length));
     if (code == LAMBDA_PROTO_ERROR_ROOM)
         return LAMBDA_PROTO_OK; /* the next step says why */
@@ -572,9 +680,8 @@ static int32_t read_some(lambda_proto_runtime *runtime, enum interruption interr
         return lambda_proto_client_received(runtime->client, (size_t)read);
     if (errno != EINTR)
         return lambda_proto_client_lost(runtime->client);
-    if (interruption == RETURN && lambda_proto_client_is_waiting(runtime->client) == 1)
-        return LAMBDA_PROTO_ERROR_INTERRUPTED;
-    return LAMBDA_PROTO_OK;
+    runtime->is_signalled = 1;
+    return LAMBDA_PROTO_OK; /* the step comes again */
 }
 
 /* ---- Memory --------------------------------------------------------------------------------- */
@@ -636,14 +743,17 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void sleep_ms(uint64_t ms)
+/* Sleeps; -1 if a signal handler has run, after which it has slept on. */
+static int sleep_ms(uint64_t ms)
 {
     struct timespec left;
+    int result = 0;
 
     left.tv_sec = (time_t)(ms / 1000);
     left.tv_nsec = (long)(ms % 1000) * 1000000;
     while (nanosleep(&left, &left) < 0 && errno == EINTR)
-        continue;
+        result = -1;
+    return result;
 }
 
 /* Any number, another one in each environment. */
@@ -686,7 +796,7 @@ static int set_options(int fd)
 }
 
 /* Waits until the connection is made or refused; 0 or an errno. */
-static int await_connection(int fd, uint64_t timeout_ms)
+static int await_connection(lambda_proto_runtime *runtime, int fd, uint64_t timeout_ms)
 {
     struct pollfd waiting = {fd, POLLOUT, 0};
     uint64_t until = now_ms() + timeout_ms, now;
@@ -702,12 +812,14 @@ static int await_connection(int fd, uint64_t timeout_ms)
             return ETIMEDOUT;
         if (errno != EINTR)
             return errno;
+        runtime->is_signalled = 1;
     }
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 ? errno : error;
 }
 
 /* Connects to one address; returns the socket, or -1 and writes an errno. */
-static int connect_to(const struct addrinfo *address, uint64_t timeout_ms, int *error)
+static int connect_to(lambda_proto_runtime *runtime, const struct addrinfo *address,
+                      uint64_t timeout_ms, int *error)
 {
     /* Programs that the function starts must not keep the connection open. */
     int fd = socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC, address->ai_protocol);
@@ -721,7 +833,7 @@ static int connect_to(const struct addrinfo *address, uint64_t timeout_ms, int *
     else if (connect(fd, address->ai_addr, address->ai_addrlen) == 0)
         *error = 0;
     else if (errno == EINPROGRESS || errno == EINTR)
-        *error = await_connection(fd, timeout_ms);
+        *error = await_connection(runtime, fd, timeout_ms);
     else
         *error = errno;
     if (*error == 0)
@@ -754,7 +866,7 @@ static int connect_once(lambda_proto_runtime *runtime, uint64_t timeout_ms, int 
         timeout_ms = MAX_ATTEMPT_MS;
     *error = EHOSTUNREACH;
     for (address = addresses; address != NULL && fd < 0; address = address->ai_next)
-        fd = connect_to(address, timeout_ms, error);
+        fd = connect_to(runtime, address, timeout_ms, error);
     freeaddrinfo(addresses);
     return fd;
 }
@@ -778,37 +890,66 @@ static uint64_t patience_left(const lambda_proto_runtime *runtime)
     return lasted < runtime->patience_ms ? runtime->patience_ms - lasted : 0;
 }
 
-/* Connects, again and again until the patience ends. */
-static int32_t reach(lambda_proto_runtime *runtime)
+/* Sleeps until the next attempt to connect is due, or the patience ends; -1 if a signal handler has
+ * run before that and the call ends for it. */
+static int await_attempt(lambda_proto_runtime *runtime, enum interruption interruption)
+{
+    struct timespec pause;
+    uint64_t now, left;
+
+    for (;;) {
+        if (is_interrupted(runtime, interruption))
+            return -1;
+        now = now_ms();
+        left = patience_left(runtime);
+        if (now >= runtime->due_ms || left == 0)
+            return 0;
+        if (left > runtime->due_ms - now)
+            left = runtime->due_ms - now;
+        pause.tv_sec = (time_t)(left / 1000);
+        pause.tv_nsec = (long)(left % 1000) * 1000000;
+        if (nanosleep(&pause, NULL) < 0 && errno == EINTR)
+            runtime->is_signalled = 1;
+    }
+}
+
+/* Connects, again and again until the patience ends. What is known of the attempts outlasts an
+ * interruption, so that signals neither hurry nor delay them. */
+static int32_t reach(lambda_proto_runtime *runtime, enum interruption interruption)
 {
     lambda_proto_client *client = runtime->client;
     const char *host = lambda_proto_client_host(client);
     int port = (int)lambda_proto_client_port(client);
-    uint64_t began = now_ms(), tried, pause, left;
+    uint64_t tried, left;
     const char *reason;
     char room[128];
-    uint32_t failed = 0;
     int32_t wait;
 
     hang_up(runtime);
-    if (lambda_proto_client_losses(client) == LOSSES_TO_LOG)
-        log_line(runtime, "the Runtime API at %s port %d keeps closing the connection before "
-                          "sending an invocation; backing off", host, port);
+    if (runtime->due_ms == 0) {
+        runtime->began_ms = now_ms();
+        if (lambda_proto_client_losses(client) == LOSSES_TO_LOG)
+            log_line(runtime, "the Runtime API at %s port %d keeps closing the connection before "
+                              "sending an invocation; backing off", host, port);
+    }
     for (;;) {
-        wait = lambda_proto_client_backoff_ms(client, failed, random_number(runtime));
-        left = patience_left(runtime);
-        pause = wait < 0 ? 0 : (uint64_t)wait;
-        if (pause > 0)
-            sleep_ms(pause < left ? pause : left);
+        if (runtime->due_ms == 0) {
+            wait = lambda_proto_client_backoff_ms(client, runtime->failed, random_number(runtime));
+            runtime->due_ms = now_ms() + (wait < 0 ? 0 : (uint64_t)wait);
+        }
+        if (await_attempt(runtime, interruption) < 0)
+            return LAMBDA_PROTO_ERROR_INTERRUPTED;
+        runtime->due_ms = 0;
         tried = now_ms();
         left = patience_left(runtime);
         runtime->socket = connect_once(runtime, left > 0 ? left : 1, &runtime->last_errno);
         if (runtime->socket >= 0) {
             (void)lambda_proto_outage_connected(runtime->outage);
-            if (failed > 0)
+            if (runtime->failed > 0)
                 log_line(runtime, "connected to the Runtime API at %s port %d after %lu.%lu s",
-                         host, port, (unsigned long)((now_ms() - began) / 1000),
-                         (unsigned long)((now_ms() - began) % 1000 / 100));
+                         host, port, (unsigned long)((now_ms() - runtime->began_ms) / 1000),
+                         (unsigned long)((now_ms() - runtime->began_ms) % 1000 / 100));
+            runtime->failed = 0;
             return lambda_proto_client_connected(client);
         }
         (void)lambda_proto_outage_failed(runtime->outage, tried);
@@ -818,11 +959,11 @@ static int32_t reach(lambda_proto_runtime *runtime)
                      host, port, reason);
             return LAMBDA_PROTO_ERROR_UNREACHABLE;
         }
-        if (failed == 0)
+        if (runtime->failed == 0)
             log_line(runtime, "no connection to the Runtime API at %s port %d: %s; trying again",
                      host, port, reason);
-        if (failed < UINT32_MAX)
-            failed++;
+        if (runtime->failed < UINT32_MAX)
+            runtime->failed++;
     }
 }
 

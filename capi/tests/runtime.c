@@ -5,10 +5,11 @@
  *   next, restore               log=DESCRIPTOR     signals, quiet     null
  *   respond=BODY, echo          pipeline           respond_as=TYPE
  *   begin, write=PIECE, flood, end                 fail, fail_long    unreadable
+ *   alarm=MS until one signal, for which it writes a line               fail_as=MESSAGE
  *   limit=BYTES of address space, or its former limit with 0
  *
  * Every body is on the heap, and freed before the next call. */
-#define _POSIX_C_SOURCE 200809L
+#define _XOPEN_SOURCE 700
 #include <lambda_proto.h>
 
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -50,6 +52,29 @@ static void begin_signals(void)
     while (kill(parent, SIGUSR1) == 0)
         nanosleep(&pause, NULL);
     _exit(0);
+}
+
+static void say(int signal)
+{
+    ssize_t unused = write(STDOUT_FILENO, "signal\n", 7);
+
+    (void)signal;
+    (void)unused;
+}
+
+/* Sends itself one signal after this time. */
+static int32_t set_alarm(long ms)
+{
+    struct itimerval timer;
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = say;
+    sigaction(SIGALRM, &action, NULL);
+    memset(&timer, 0, sizeof timer);
+    timer.it_value.tv_sec = ms / 1000;
+    timer.it_value.tv_usec = ms % 1000 * 1000;
+    return setitimer(ITIMER_REAL, &timer, NULL) < 0 ? LAMBDA_PROTO_ERROR_SYSTEM : LAMBDA_PROTO_OK;
 }
 
 static void end_signals(void)
@@ -198,6 +223,11 @@ static int32_t play(const char *call, char *argument)
         return lambda_proto_runtime_set_patience_ms(runtime, (uint32_t)atoi(argument));
     if (strcmp(call, "max_event") == 0)
         return lambda_proto_runtime_set_max_event(runtime, (size_t)atoi(argument));
+    if (strcmp(call, "alarm") == 0)
+        return set_alarm(atol(argument));
+    if (strcmp(call, "fail_as") == 0)
+        return lambda_proto_runtime_fail(runtime, TEXT("Function.AsAsked"), argument, length, NONE,
+                                         NONE);
     if (strcmp(call, "limit") == 0)
         return limit(strtoul(argument, NULL, 10));
     if (strcmp(call, "log") == 0)

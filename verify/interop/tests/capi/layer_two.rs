@@ -1,6 +1,8 @@
 //! Layer two on its own: wrong use, losses, signals and memory, played by `capi/tests/runtime.c`
 //! under the sanitizers.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -266,6 +268,121 @@ fn a_signal_interrupts_a_wait_for_a_restore_which_then_continues() {
             "echo LAMBDA_PROTO_OK",
         ],
     );
+}
+
+#[test]
+fn a_signal_interrupts_the_wait_for_a_service_that_stays_away() {
+    let place = Place::deserted();
+    let mut process = play(place.address(), "open signals next quiet next echo");
+    process.wait_for_output("quiet LAMBDA_PROTO_OK").unwrap();
+    let service = Service::start_on(&place);
+    let mut connection = asking(&service);
+    connection.send(Event::new("1", "event").bytes());
+    connection.request().assert_response("1");
+    connection.take_answer();
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "signals LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_ERROR_INTERRUPTED",
+            "quiet LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_OK event",
+            "echo LAMBDA_PROTO_OK",
+        ],
+    );
+}
+
+#[test]
+fn a_signal_before_the_reply_to_a_pipelined_answer_interrupts_the_wait_after_it() {
+    let service = Service::start();
+    let mut process = play(&service.address(), "open next pipeline alarm=1000 next next echo");
+    let mut connection = asking(&service);
+    connection.send(Event::new("1", "event").bytes());
+    connection.request().assert_response("1");
+    connection.expect_next();
+    process.wait_for_output("signal\n").unwrap();
+    connection.answer(202, "", "");
+    process.wait_for_output("next LAMBDA_PROTO_ERROR_INTERRUPTED").unwrap();
+    connection.send(Event::new("2", "more").bytes());
+    connection.request().assert_response("2");
+    connection.take_answer();
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_OK event",
+            "pipeline LAMBDA_PROTO_OK",
+            "alarm LAMBDA_PROTO_OK",
+            "signal",
+            "next LAMBDA_PROTO_ERROR_INTERRUPTED",
+            "next LAMBDA_PROTO_OK more",
+            "echo LAMBDA_PROTO_OK",
+        ],
+    );
+}
+
+#[test]
+fn an_interrupted_wait_for_a_restore_must_end_before_the_next_invocation() {
+    let service = Service::start();
+    let calls = "open signals restore quiet next restore next restore echo";
+    let mut process = play(&service.address(), calls);
+    let mut connection = service.connection();
+    connection.request();
+    process.wait_for_output("next LAMBDA_PROTO_ERROR_PHASE").unwrap();
+    connection.answer(200, "", "");
+    let mut connection = service.connection();
+    connection.invoke(Event::new("1", "event"));
+    connection.request().assert_response("1");
+    connection.take_answer();
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "signals LAMBDA_PROTO_OK",
+            "restore LAMBDA_PROTO_ERROR_INTERRUPTED",
+            "quiet LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_ERROR_PHASE",
+            "restore LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_OK event",
+            "restore LAMBDA_PROTO_ERROR_PHASE",
+            "echo LAMBDA_PROTO_OK",
+        ],
+    );
+}
+
+#[test]
+fn the_message_of_an_error_need_not_be_text() {
+    for (message, expected) in [
+        (&b"\xff"[..], "\u{fffd}"),
+        (b"a\xe9b\xc3\xa9", "a\u{fffd}b\u{e9}"),
+        (b"\xed\xa0\x80", "\u{fffd}\u{fffd}\u{fffd}"),
+        (b"\xe2\x82", "\u{fffd}\u{fffd}"),
+        (b"\xc0\xaf\xf0\x9f\xa6\x80", "\u{fffd}\u{fffd}\u{1f980}"),
+        (b"\xf4\x90\x80\x80", "\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
+    ] {
+        let service = Service::start();
+        let mut command = Command::new(player());
+        let fail = OsString::from_vec([b"fail_as=", message].concat());
+        command.args(["open", "next"]).arg(fail);
+        command.env("AWS_LAMBDA_RUNTIME_API", service.address());
+        let mut process = Process::start(&mut command).unwrap();
+        let mut connection = asking(&service);
+        connection.send(Event::new("1", "event").bytes());
+        let answer = connection.request();
+        answer.assert_error("1", "Function.AsAsked");
+        let body = String::from_utf8(answer.body).unwrap();
+        assert!(body.contains(&format!("\"errorMessage\":\"{expected}\"")), "{body}");
+        connection.take_answer();
+        assert_played(
+            &mut process,
+            &[
+                "open LAMBDA_PROTO_OK",
+                "next LAMBDA_PROTO_OK event",
+                "fail_as LAMBDA_PROTO_OK",
+            ],
+        );
+    }
 }
 
 #[test]
