@@ -15,6 +15,11 @@ namespace lambda_proto {
 class Error : public std::runtime_error {
 public:
     explicit Error(std::int32_t code) : std::runtime_error(lambda_proto_error_text(code)), code(code) {}
+    /// Whether the session cannot continue.
+    bool is_over() const {
+        return code == LAMBDA_PROTO_ERROR_ENDED || code == LAMBDA_PROTO_ERROR_UNREACHABLE
+            || code == LAMBDA_PROTO_ERROR_SYSTEM;
+    }
     const std::int32_t code;
 };
 
@@ -65,7 +70,10 @@ public:
     std::string_view next() {
         const std::uint8_t *event;
         std::size_t length;
-        check(lambda_proto_runtime_next(handle.get(), &event, &length));
+        std::int32_t code;
+        do code = lambda_proto_runtime_next(handle.get(), &event, &length);
+        while (code == LAMBDA_PROTO_ERROR_INTERRUPTED);
+        check(code);
         return {reinterpret_cast<const char *>(event), length};
     }
 
@@ -85,9 +93,12 @@ public:
 
     Stream stream(std::string_view type) { return {handle.get(), type}; }
 
+    /// Reports that the invocation failed. After the answer, this does nothing but warn.
     void fail(std::string_view type, std::string_view message) {
-        check(lambda_proto_runtime_fail(handle.get(), type.data(), type.size(), message.data(),
-                                        message.size(), nullptr, 0, nullptr, 0));
+        const std::int32_t code = lambda_proto_runtime_fail(
+            handle.get(), type.data(), type.size(), message.data(), message.size(), nullptr, 0,
+            nullptr, 0);
+        if (code != LAMBDA_PROTO_ERROR_PHASE) check(code);
     }
 
     /// Calls the handler for every event, until the session ends with an Error. What the handler
@@ -98,12 +109,16 @@ public:
             try {
                 handler(*this, event);
             } catch (const Error &error) {
+                if (error.is_over()) throw;
                 // The caller has gone; that ends the stream, not the runtime.
-                if (error.code != LAMBDA_PROTO_ERROR_STREAM_OVER) throw;
+                if (error.code != LAMBDA_PROTO_ERROR_STREAM_OVER)
+                    fail("Function.WrongCall", error.what());
             } catch (const Failure &failure) {
                 fail(failure.type, failure.what());
             } catch (const std::exception &error) {
                 fail("Function.Exception", error.what());
+            } catch (...) {
+                fail("Function.Exception", "an exception that is not a std::exception");
             }
         }
     }

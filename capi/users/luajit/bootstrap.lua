@@ -15,11 +15,4 @@ local function handle(event, length)
     runtime:respond(event, length)
 end
 
-while true do
-    local event, length = runtime:next()
-    local ok, trace = xpcall(handle, debug.traceback, event, length)
-    if not ok then
-        local message, frames = trace:match("^(.-)\nstack traceback:\n(.*)$")
-        runtime:fail("Function.AsAsked", message or trace, frames)
-    end
-end
+runtime:run(handle, "Function.AsAsked")

@@ -5,7 +5,9 @@ local prefix = os.getenv("LAMBDA_PROTO_PREFIX") or "/usr/local"
 local file = assert(io.open(prefix .. "/share/lambda_proto/lambda_proto.cdef"))
 ffi.cdef(file:read("*a"))
 file:close()
-local C = ffi.load(prefix .. "/lib/liblambda_proto.so")
+local C = ffi.load(prefix .. "/lib/liblambda_proto.so.1")
+assert(C.lambda_proto_abi_version() == C.LAMBDA_PROTO_ABI_VERSION,
+    "liblambda_proto.so.1 and lambda_proto.cdef are of different versions")
 
 local Runtime = {}
 Runtime.__index = Runtime
@@ -29,7 +31,11 @@ end
 --- Waits for the next event. It is a pointer and a length, valid until it is answered, so that a
 --- large event need not become a Lua string.
 function Runtime:next()
-    check(C.lambda_proto_runtime_next(self.handle, self.data, self.length))
+    local code
+    repeat -- LuaJIT has no signal handlers that would have to run now
+        code = C.lambda_proto_runtime_next(self.handle, self.data, self.length)
+    until code ~= C.LAMBDA_PROTO_ERROR_INTERRUPTED
+    check(code)
     return self.data[0], tonumber(self.length[0])
 end
 
@@ -61,10 +67,27 @@ function Runtime:stream(content_type, produce)
     if not is_over then check(C.lambda_proto_runtime_stream_end(self.handle, 0)) end
 end
 
---- Reports that the invocation failed.
+--- Reports that the invocation failed. After the answer, this does nothing but warn.
 function Runtime:fail(kind, message, trace)
     trace = trace or ""
-    check(C.lambda_proto_runtime_fail(self.handle, kind, #kind, message, #message, trace, #trace, nil, 0))
+    local code = C.lambda_proto_runtime_fail(self.handle, kind, #kind, message, #message, trace, #trace, nil, 0)
+    if code ~= C.LAMBDA_PROTO_ERROR_PHASE then check(code) end
+end
+
+-- An error may be any value, and need not even have a text.
+local function describe(failure)
+    local has_text, text = pcall(tostring, failure)
+    local frames = debug.traceback("", 2):gsub("^\nstack traceback:\n", "")
+    return { message = has_text and text or "an error without a text", frames = frames }
+end
+
+--- Calls `handle(event, length)`, which answers, for every event. Its errors are of this kind.
+function Runtime:run(handle, kind)
+    while true do
+        local event, length = self:next()
+        local ok, failure = xpcall(handle, describe, event, length)
+        if not ok then self:fail(kind, failure.message, failure.frames) end
+    end
 end
 
 return Runtime

@@ -1,6 +1,9 @@
 <?php declare(strict_types=1);
 
-/** A Lambda runtime for PHP over liblambda_proto, with the methods of bref's class of this name. */
+/**
+ * A Lambda runtime for PHP over liblambda_proto, in the manner of bref's class of this name: its methods
+ * have other parameters and results.
+ */
 final class LambdaRuntime
 {
     private FFI $lib;
@@ -10,7 +13,10 @@ final class LambdaRuntime
     {
         $prefix ??= getenv('LAMBDA_PROTO_PREFIX') ?: '/usr/local';
         $cdef = file_get_contents("$prefix/share/lambda_proto/lambda_proto.cdef");
-        $this->lib = FFI::cdef($cdef, "$prefix/lib/liblambda_proto.so");
+        $this->lib = FFI::cdef($cdef, "$prefix/lib/liblambda_proto.so.1");
+        if ($this->lib->lambda_proto_abi_version() !== $this->lib->LAMBDA_PROTO_ABI_VERSION) {
+            throw new LambdaRuntimeEnded('liblambda_proto.so.1 and lambda_proto.cdef are of different versions');
+        }
         $this->runtime = $this->lib->new('lambda_proto_runtime *');
         $this->check($this->lib->lambda_proto_runtime_open(FFI::addr($this->runtime), null, 0, null, 0, 1));
     }
@@ -58,7 +64,11 @@ final class LambdaRuntime
 
     public function signalFailure(Throwable $error): void
     {
-        $this->check($this->lib->lambda_proto_runtime_fail($this->runtime, ...self::report($error)));
+        $code = $this->lib->lambda_proto_runtime_fail($this->runtime, ...self::report($error));
+        // The handler may have answered before it failed.
+        if ($code !== $this->lib->LAMBDA_PROTO_ERROR_PHASE) {
+            $this->check($code);
+        }
     }
 
     /** Reports that the function could not start. The process exits after it. */
@@ -89,7 +99,9 @@ final class LambdaRuntime
 
     public function __destruct()
     {
-        $this->lib->lambda_proto_runtime_close($this->runtime);
+        if (isset($this->runtime)) {
+            $this->lib->lambda_proto_runtime_close($this->runtime);
+        }
     }
 }
 

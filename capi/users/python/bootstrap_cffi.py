@@ -11,7 +11,9 @@ PREFIX = os.environ.get("LAMBDA_PROTO_PREFIX", "/usr/local")
 ffi = FFI()
 with open(PREFIX + "/share/lambda_proto/lambda_proto.cdef") as cdef:
     ffi.cdef(cdef.read())
-lib = ffi.dlopen(PREFIX + "/lib/liblambda_proto.so")
+lib = ffi.dlopen(PREFIX + "/lib/liblambda_proto.so.1")
+if lib.lambda_proto_abi_version() != lib.LAMBDA_PROTO_ABI_VERSION:
+    sys.exit("liblambda_proto.so.1 and lambda_proto.cdef are of different versions")
 
 
 def check(code):
@@ -50,10 +52,15 @@ class Runtime:
         check(lib.lambda_proto_runtime_stream_end(self.handle, 0))
 
     def fail(self, error):
-        kind, message = type(error).__name__.encode(), str(error).encode()
-        frames = "".join(traceback.format_tb(error.__traceback__)).encode()
-        check(lib.lambda_proto_runtime_fail(
-            self.handle, kind, len(kind), message, len(message), frames, len(frames), ffi.NULL, 0))
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        # A surrogate, as in a text from JSON, has no encoding.
+        kind, message, frames = (
+            text.encode(errors="replace") for text in (type(error).__name__, str(error), frames))
+        code = lib.lambda_proto_runtime_fail(
+            self.handle, kind, len(kind), message, len(message), frames, len(frames), ffi.NULL, 0)
+        # The handler may have answered before it failed.
+        if code != lib.LAMBDA_PROTO_ERROR_PHASE:
+            check(code)
 
 
 def handler(event, runtime):
@@ -67,7 +74,8 @@ def handler(event, runtime):
     return runtime.respond(event)
 
 
-if __name__ == "__main__":
+def run(handler):
+    """Calls the handler for every event; it answers with a method of the runtime."""
     runtime = Runtime()
     while True:
         event = runtime.next()
@@ -75,3 +83,7 @@ if __name__ == "__main__":
             handler(event, runtime)
         except Exception as error:
             runtime.fail(error)
+
+
+if __name__ == "__main__":
+    run(handler)

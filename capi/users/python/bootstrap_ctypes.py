@@ -4,8 +4,10 @@
 import os
 from ctypes import CDLL, POINTER, byref, c_char_p, c_int32, c_size_t, c_void_p, string_at
 
-INTERRUPTED = -21
-lib = CDLL(os.environ.get("LAMBDA_PROTO_PREFIX", "/usr/local") + "/lib/liblambda_proto.so")
+ABI_VERSION, PHASE, INTERRUPTED = 1, -6, -21
+lib = CDLL(os.environ.get("LAMBDA_PROTO_PREFIX", "/usr/local") + "/lib/liblambda_proto.so.1")
+if lib.lambda_proto_abi_version() != ABI_VERSION:
+    raise SystemExit("liblambda_proto.so.1 has another version than this program")
 text = [c_char_p, c_size_t]
 lib.lambda_proto_error_text.restype = c_char_p
 lib.lambda_proto_error_text.argtypes = [c_int32]
@@ -30,14 +32,18 @@ def run(handler):
             continue
         check(code)
         try:
-            body = handler(string_at(event, length.value))
-        except Exception as error:
-            kind, message = type(error).__name__.encode(), str(error).encode()
-            check(lib.lambda_proto_runtime_fail(
-                runtime, kind, len(kind), message, len(message), None, 0, None, 0))
-        else:
-            kind = b"application/json"
+            kind, body = b"application/json", handler(string_at(event, length.value))
+            # A body that is not bytes is an error of the handler.
             check(lib.lambda_proto_runtime_respond(runtime, kind, len(kind), body, len(body), 0))
+        except Exception as error:
+            # A surrogate, as in a text from JSON, has no encoding.
+            kind = type(error).__name__.encode(errors="replace")
+            message = str(error).encode(errors="replace")
+            code = lib.lambda_proto_runtime_fail(
+                runtime, kind, len(kind), message, len(message), None, 0, None, 0)
+            # The session may have ended during the answer; the next call says so.
+            if code != PHASE:
+                check(code)
 
 
 def handler(event):

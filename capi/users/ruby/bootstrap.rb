@@ -14,10 +14,10 @@ client = RapidClient.new
 loop do
   request_id, event = client.next_invocation
   begin
-    response = handle(event)
+    client.send_response(request_id: request_id, response_object: handle(event))
+  rescue RapidClient::Ended
+    raise
   rescue StandardError => e
     client.send_error_response(request_id: request_id, error_object: nil, error: e)
-  else
-    client.send_response(request_id: request_id, response_object: response)
   end
 end

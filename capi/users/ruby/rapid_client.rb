@@ -2,21 +2,28 @@
 
 require 'fiddle/import'
 
-# The client of the Runtime API for Ruby's runtime over liblambda_proto, with the methods of AWS's
-# class of this name.
+# A client of the Runtime API over liblambda_proto, in the manner of the class of this name in AWS's
+# runtime for Ruby.
 class RapidClient
   # The session cannot continue: the process exits with a code other than 0.
   class Ended < StandardError; end
 
   PREFIX = ENV.fetch('LAMBDA_PROTO_PREFIX', '/usr/local')
+  ABI_VERSION = 1
+  PHASE = -6
   INTERRUPTED = -21
+  # ENDED, UNREACHABLE, SYSTEM
+  OVER = (-19..-17)
   REQUEST_ID = 1
 
   # The functions of the library.
   module Lib
     extend Fiddle::Importer
-    dlload "#{PREFIX}/lib/liblambda_proto.so"
+    dlload "#{PREFIX}/lib/liblambda_proto.so.1"
     typealias 'int32_t', 'int'
+    extern 'int32_t lambda_proto_abi_version()'
+    raise LoadError, 'liblambda_proto.so.1 has another version' unless lambda_proto_abi_version == ABI_VERSION
+
     extern 'const char *lambda_proto_error_text(int32_t)'
     extern 'int32_t lambda_proto_runtime_open(void *, void *, size_t, void *, size_t, size_t)'
     extern 'int32_t lambda_proto_runtime_next(void *, void *, void *)'
@@ -52,7 +59,9 @@ class RapidClient
   end
 
   def send_error_response(request_id:, error_object:, error:, xray_cause: nil)
-    check(Lib.lambda_proto_runtime_fail(@runtime, *report(error), *text(xray_cause)))
+    code = Lib.lambda_proto_runtime_fail(@runtime, *report(error), *text(xray_cause))
+    # The function may have answered before it failed.
+    check(code) unless code == PHASE
   end
 
   def send_init_error(error_object:, error:)
@@ -65,8 +74,12 @@ class RapidClient
     [error.class.name, error.message, error.backtrace.to_a.join("\n")].flat_map { |part| text(part) }
   end
 
-  def text(string)
-    [string, string.to_s.bytesize]
+  # Fiddle would take a number for an address.
+  def text(value)
+    return [nil, 0] if value.nil?
+
+    string = value.to_s
+    [string, string.bytesize]
   end
 
   # A copy of the bytes to which the words point.
@@ -76,6 +89,8 @@ class RapidClient
   end
 
   def check(code)
-    raise Ended, Lib.lambda_proto_error_text(code).to_s if code.negative?
+    return unless code.negative?
+
+    raise OVER.cover?(code) ? Ended : ArgumentError, Lib.lambda_proto_error_text(code).to_s
   end
 end

@@ -28,7 +28,10 @@ const Runtime = struct {
     fn next(self: Runtime) Error![]const u8 {
         var event: [*c]const u8 = null;
         var length: usize = 0;
-        try check(c.lambda_proto_runtime_next(self.handle, &event, &length));
+        var code: i32 = c.LAMBDA_PROTO_ERROR_INTERRUPTED;
+        while (code == c.LAMBDA_PROTO_ERROR_INTERRUPTED)
+            code = c.lambda_proto_runtime_next(self.handle, &event, &length);
+        try check(code);
         return if (length == 0) "" else event[0..length];
     }
 

@@ -28,6 +28,21 @@ pub(crate) fn prefix() -> &'static Path {
     })
 }
 
+/// What a layer brings: the library under its soname, without the link that compilers want, and the
+/// declarations.
+pub(crate) fn layer() -> &'static Path {
+    static LAYER: OnceLock<PathBuf> = OnceLock::new();
+    LAYER.get_or_init(|| {
+        let layer = folder().join("layer");
+        for file in ["lib/liblambda_proto.so.1", "share/lambda_proto/lambda_proto.cdef"] {
+            let place = layer.join(file);
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::fs::copy(prefix().join(file), place).unwrap();
+        }
+        layer
+    })
+}
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi")
 }
@@ -50,11 +65,12 @@ pub(crate) fn c(compiler: &str, name: &str, sources: &[&str], flags: &[&str]) ->
     program
 }
 
-pub(crate) fn cpp(name: &str) -> PathBuf {
+/// Compiles a source of `capi/` in C++17.
+pub(crate) fn cpp(name: &str, source: &str) -> PathBuf {
     let program = program(name);
     let mut command = Command::new("g++");
     command.args(["-std=c++17", "-Wall", "-Wextra", "-pedantic", "-Werror", "-O2"]);
-    command.arg("-I").arg(prefix().join("include")).arg(capi().join("users/cpp/bootstrap.cpp"));
+    command.arg("-I").arg(prefix().join("include")).arg(capi().join(source));
     run(command.arg(prefix().join("lib/liblambda_proto.a")).arg("-o").arg(&program));
     program
 }

@@ -376,11 +376,7 @@ fn the_message_of_an_error_need_not_be_text() {
         connection.take_answer();
         assert_played(
             &mut process,
-            &[
-                "open LAMBDA_PROTO_OK",
-                "next LAMBDA_PROTO_OK event",
-                "fail_as LAMBDA_PROTO_OK",
-            ],
+            &["open LAMBDA_PROTO_OK", "next LAMBDA_PROTO_OK event", "fail_as LAMBDA_PROTO_OK"],
         );
     }
 }

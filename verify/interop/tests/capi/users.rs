@@ -8,9 +8,9 @@ use std::time::Duration;
 use lambda_interop::Process;
 use lambda_interop::under_lab::{Logged, Running, wait_until};
 use lambda_lab::{FailureKind, FunctionFailure, InvokeError};
-use lambda_proto_service::Service;
+use lambda_proto_service::{Event, Service};
 
-use crate::build::{self, SANITIZERS, capi, interpreter, prefix, python_with_cffi};
+use crate::build::{self, SANITIZERS, capi, interpreter, layer, python_with_cffi};
 
 /// A bootstrap, and what its function does besides returning the event.
 struct User {
@@ -46,7 +46,7 @@ impl User {
     fn start(&self) -> Running {
         let arguments: Vec<_> = self.arguments.iter().map(String::as_str).collect();
         let function = Logged::program(&self.program, &arguments);
-        let prefix = prefix().display().to_string();
+        let prefix = layer().display().to_string();
         function
             .with(|it| it.variable("LAMBDA_PROTO_PREFIX", prefix))
             // Otherwise Python would write bytecode next to the sources.
@@ -140,6 +140,7 @@ fn streams(running: &Running) {
 
 const C: &[&str] = &["users/c/bootstrap.c"];
 const POLL: &[&str] = &["users/loops/poll.c", "users/loops/loop.c"];
+const BOOTSTRAP_CPP: &str = "users/cpp/bootstrap.cpp";
 const LIBUV: &[&str] = &["users/loops/libuv.c", "users/loops/loop.c"];
 
 #[test]
@@ -180,7 +181,7 @@ fn the_bootstraps_in_c_are_runtimes_under_the_sanitizers() {
 
 #[test]
 fn a_bootstrap_in_cpp_is_a_runtime() {
-    User::program(build::cpp("cpp")).is_a_runtime();
+    User::program(build::cpp("cpp", BOOTSTRAP_CPP)).is_a_runtime();
 }
 
 #[test]
@@ -218,6 +219,152 @@ fn a_bootstrap_in_zig_is_a_runtime() {
     User::program(build::zig("zig")).is_a_runtime();
 }
 
+/// The function of this program fails for the first events, which are numbers, and the process goes
+/// on. `expected` is what the bodies of its errors contain, or "responds".
+#[track_caller]
+fn survives(program: &Path, arguments: &[&str], expected: &[&str]) {
+    let service = Service::start();
+    let mut command = Command::new(program);
+    command.args(arguments).env("AWS_LAMBDA_RUNTIME_API", service.address());
+    command.env("LAMBDA_PROTO_PREFIX", layer()).env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut process = Process::start(command.env("USERS", capi().join("users"))).unwrap();
+    let mut connection = service.connection();
+    for (number, expected) in (1..).zip(expected) {
+        let id = format!("{number}");
+        connection.expect_next();
+        connection.send(Event::new(&id, id.as_str()).bytes());
+        let answer = connection.request();
+        if *expected == "responds" {
+            answer.assert_response(&id);
+        } else {
+            let path = format!("/2018-06-01/runtime/invocation/{id}/error");
+            assert_eq!(answer.path, path, "{}", process.output());
+            let body = String::from_utf8(answer.body).unwrap();
+            assert!(body.contains(expected), "{id}: {body}");
+        }
+        connection.take_answer();
+    }
+    connection.expect_next();
+    assert!(process.exit_status().is_none(), "{}", process.output());
+}
+
+#[test]
+fn a_bootstrap_in_cpp_survives_every_exception() {
+    let expected = ["not a std::exception", "not text: \u{fffd}", "responds", "content type"];
+    survives(
+        &build::cpp("throws", "tests/throws.cpp"),
+        &[],
+        &[&expected[..], &["responds"]].concat(),
+    );
+}
+
+#[test]
+fn a_bootstrap_in_luajit_survives_every_error() {
+    const FUNCTION: &str = r#"
+        package.path = os.getenv("USERS") .. "/luajit/?.lua;" .. package.path
+        local ffi = require("ffi")
+        local runtime = require("lambda_proto").open()
+        runtime:run(function(event, length)
+            local number = ffi.string(event, length)
+            if number == "1" then error({ code = 1 }) end
+            if number == "2" then error("not text: \255", 0) end
+            if number == "4" then error(setmetatable({}, { __tostring = error })) end
+            if number == "5" then error() end
+            runtime:respond(event, length)
+            if number == "3" then error("too late") end
+        end, "Function.AsAsked")
+    "#;
+    let expected =
+        ["\"table: ", "not text: \u{fffd}", "responds", "without a text", "\"nil\"", "responds"];
+    survives(&interpreter("luajit"), &["-e", FUNCTION], &expected);
+}
+
+#[test]
+fn a_bootstrap_in_python_with_cffi_survives_every_exception() {
+    const FUNCTION: &str = r#"
+import os, sys
+sys.path.insert(0, os.environ["USERS"] + "/python")
+import bootstrap_cffi
+def handler(event, runtime):
+    if event[:] == b"1":
+        raise ValueError("no text: \ud800")
+    if event[:] == b"2":
+        runtime.respond("a text")
+    runtime.respond(event)
+    if event[:] == b"3":
+        raise ValueError("too late")
+bootstrap_cffi.run(handler)
+"#;
+    let expected = ["no text: ?", "TypeError", "responds", "responds"];
+    survives(&python_with_cffi(), &["-c", FUNCTION], &expected);
+}
+
+#[test]
+fn a_bootstrap_in_python_with_ctypes_survives_every_exception() {
+    const FUNCTION: &str = r#"
+import os, sys
+sys.path.insert(0, os.environ["USERS"] + "/python")
+import bootstrap_ctypes
+def handler(event):
+    if event == b"1":
+        raise ValueError("no text: \ud800")
+    return {b"2": "a text", b"3": 42, b"4": None}.get(event, event)
+bootstrap_ctypes.run(handler)
+"#;
+    let expected = ["no text: ?", "ArgumentError", "TypeError", "TypeError", "responds"];
+    survives(&interpreter("python3"), &["-c", FUNCTION], &expected);
+}
+
+#[test]
+fn a_bootstrap_in_php_survives_every_error() {
+    const FUNCTION: &str = r#"
+        require getenv('USERS') . '/php/LambdaRuntime.php';
+        $runtime = new LambdaRuntime();
+        while (true) {
+            $runtime->processEvent(function (mixed $event) use ($runtime): mixed {
+                if ($event === 1) {
+                    throw new DomainException("not text: \xff");
+                }
+                if ($event === 2) {
+                    return "\xff";
+                }
+                if ($event === 3) {
+                    $runtime->postJson('3');
+                    throw new DomainException('too late');
+                }
+                return $event;
+            });
+        }
+    "#;
+    let expected = ["not text: \u{fffd}", "JsonException", "responds", "responds"];
+    survives(&interpreter("php"), &["-d", "ffi.enable=1", "-r", FUNCTION], &expected);
+}
+
+#[test]
+fn a_bootstrap_in_ruby_survives_every_error() {
+    const FUNCTION: &str = r#"
+        require ENV.fetch('USERS') + '/ruby/rapid_client'
+        client = RapidClient.new
+        loop do
+          id, event = client.next_invocation
+          begin
+            raise "not text: \xff" if event == '1'
+            raise 'as asked', cause: nil if event == '4'
+
+            body = event == '2' ? 12_345 : event
+            type = event == '5' ? "no\ntype" : 'application/json'
+            client.send_response(request_id: id, response_object: body, content_type: type)
+            raise 'too late' if event == '3'
+          rescue StandardError => e
+            client.send_error_response(request_id: id, error_object: nil, error: e)
+          end
+        end
+    "#;
+    let expected =
+        ["not text: \u{fffd}", "responds", "responds", "as asked", "ArgumentError", "responds"];
+    survives(&interpreter("ruby"), &["-e", FUNCTION], &expected);
+}
+
 /// What each bootstrap says, and how it ends, without the variable with the address.
 #[test]
 fn without_the_address_of_the_runtime_api_each_bootstrap_ends_with_a_line_about_it() {
@@ -227,7 +374,7 @@ fn without_the_address_of_the_runtime_api_each_bootstrap_ends_with_a_line_about_
     for user in [
         User::program(build::c("gcc", "c-unset", C, &[])),
         User::program(build::c("gcc", "poll-unset", POLL, &[])),
-        User::program(build::cpp("cpp-unset")),
+        User::program(build::cpp("cpp-unset", BOOTSTRAP_CPP)),
         script(interpreter("luajit"), &[], "luajit/bootstrap.lua"),
         script(python_with_cffi(), &[], "python/bootstrap_cffi.py"),
         script(interpreter("php"), &["-d", "ffi.enable=1"], "php/bootstrap.php"),
@@ -235,7 +382,7 @@ fn without_the_address_of_the_runtime_api_each_bootstrap_ends_with_a_line_about_
     ] {
         let mut command = Command::new(&user.program);
         command.args(&user.arguments).env_remove("AWS_LAMBDA_RUNTIME_API");
-        command.env("LAMBDA_PROTO_PREFIX", prefix()).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("LAMBDA_PROTO_PREFIX", layer()).env("PYTHONDONTWRITEBYTECODE", "1");
         let output = command.output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8(said).unwrap();
@@ -264,7 +411,7 @@ fn a_signal_reaches_an_interpreter_that_waits_for_an_invocation() {
         let service = Service::start();
         let mut command = Command::new(&user.program);
         command.args(&user.arguments).env("AWS_LAMBDA_RUNTIME_API", service.address());
-        command.env("LAMBDA_PROTO_PREFIX", prefix()).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("LAMBDA_PROTO_PREFIX", layer()).env("PYTHONDONTWRITEBYTECODE", "1");
         let mut process = Process::start(&mut command).unwrap();
         let mut connection = service.connection();
         connection.expect_next();
