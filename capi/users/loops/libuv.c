@@ -17,8 +17,22 @@ struct bootstrap {
 
 static void advance(struct bootstrap *bootstrap);
 
+static void finish(struct bootstrap *bootstrap);
+
+/* Whether libuv can go on; if not, the bootstrap is over. */
+static int can_go_on(struct bootstrap *bootstrap, int status)
+{
+    if (status >= 0)
+        return 1;
+    fprintf(stderr, "bootstrap: %s\n", uv_strerror(status));
+    finish(bootstrap);
+    return 0;
+}
+
 static void on_socket(uv_poll_t *handle, int status, int events)
 {
+    /* A negative status, such as UV_EBADF for a refused connection, is an error of the socket, which
+     * the next call on it returns. */
     (void)status;
     (void)events;
     advance(handle->data);
@@ -49,14 +63,27 @@ static void forget_socket(struct bootstrap *bootstrap)
     bootstrap->socket = NULL;
 }
 
+/* Ends the loop, whatever else it runs. */
+static void finish(struct bootstrap *bootstrap)
+{
+    forget_socket(bootstrap);
+    if (!uv_is_closing((uv_handle_t *)&bootstrap->timer))
+        uv_close((uv_handle_t *)&bootstrap->timer, NULL);
+    bootstrap->exit_code = 1;
+    uv_stop(uv_default_loop());
+}
+
 static void start_waiting(struct bootstrap *bootstrap)
 {
     const struct loop *loop = &bootstrap->loop;
+    int status = 0;
     int events = (loop->events & POLLIN ? UV_READABLE : 0)
         | (loop->events & POLLOUT ? UV_WRITABLE : 0);
 
     if (loop->timeout_ms >= 0)
-        uv_timer_start(&bootstrap->timer, on_timer, (uint64_t)loop->timeout_ms, 0);
+        status = uv_timer_start(&bootstrap->timer, on_timer, (uint64_t)loop->timeout_ms, 0);
+    if (!can_go_on(bootstrap, status))
+        return;
     if (loop->fd < 0 || loop->connection != bootstrap->connection)
         forget_socket(bootstrap);
     if (loop->fd < 0)
@@ -65,11 +92,17 @@ static void start_waiting(struct bootstrap *bootstrap)
         bootstrap->socket = malloc(sizeof *bootstrap->socket);
         if (bootstrap->socket == NULL)
             abort();
-        uv_poll_init(uv_default_loop(), bootstrap->socket, loop->fd);
+        status = uv_poll_init(uv_default_loop(), bootstrap->socket, loop->fd);
+        if (status < 0) {
+            free(bootstrap->socket); /* libuv does not know it */
+            bootstrap->socket = NULL;
+            (void)can_go_on(bootstrap, status);
+            return;
+        }
         bootstrap->socket->data = bootstrap;
         bootstrap->connection = loop->connection;
     }
-    uv_poll_start(bootstrap->socket, events, on_socket);
+    (void)can_go_on(bootstrap, uv_poll_start(bootstrap->socket, events, on_socket));
 }
 
 static void advance(struct bootstrap *bootstrap)
@@ -88,9 +121,7 @@ static void advance(struct bootstrap *bootstrap)
                 break;
             /* fall through */
         case LOOP_OVER:
-            forget_socket(bootstrap);
-            uv_close((uv_handle_t *)&bootstrap->timer, NULL);
-            bootstrap->exit_code = 1;
+            finish(bootstrap);
             return;
         case LOOP_WAIT:
             start_waiting(bootstrap);
@@ -105,10 +136,12 @@ int main(void)
 
     if (loop_open(&bootstrap.loop) < 0)
         return 1;
-    uv_timer_init(uv_default_loop(), &bootstrap.timer);
+    if (uv_timer_init(uv_default_loop(), &bootstrap.timer) < 0)
+        return 1;
     bootstrap.timer.data = &bootstrap;
     advance(&bootstrap);
     uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+    uv_run(uv_default_loop(), UV_RUN_NOWAIT); /* what was closed before the stop is freed */
     loop_close(&bootstrap.loop);
     return bootstrap.exit_code;
 }

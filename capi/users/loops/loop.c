@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -13,6 +12,10 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifndef SOCK_CLOEXEC
+#define SOCK_CLOEXEC 0
+#endif
 
 enum { MAX_ATTEMPT_MS = 2000, UNTIL_A_LOOK_MS = 500 };
 
@@ -66,39 +69,64 @@ static void hang_up(struct loop *loop)
     loop->is_connecting = 0;
 }
 
+static void forget_addresses(struct loop *loop)
+{
+    if (loop->addresses != NULL)
+        freeaddrinfo(loop->addresses);
+    loop->addresses = loop->address = NULL;
+}
+
 void loop_close(struct loop *loop)
 {
     hang_up(loop);
+    forget_addresses(loop);
     if (loop->client != NULL)
         lambda_proto_client_close(loop->client);
     free(loop->client);
     free(loop->outage);
 }
 
-/* Begins to connect to the first address; Lambda's is numeric, so that no name is looked up. */
-static int begin_to_connect(struct loop *loop)
+/* Looks up the host; Lambda's is a number, so that this does not wait. 0 or an errno. */
+static int look_up(struct loop *loop)
 {
-    struct addrinfo hints = {0}, *address;
+    struct addrinfo hints = {0};
     char port[8];
-    int one = 1;
 
     snprintf(port, sizeof port, "%d", (int)lambda_proto_client_port(loop->client) & 0xffff);
     hints.ai_socktype = SOCK_STREAM;
-    if (getaddrinfo(lambda_proto_client_host(loop->client), port, &hints, &address) != 0)
+    if (getaddrinfo(lambda_proto_client_host(loop->client), port, &hints, &loop->addresses) != 0) {
+        loop->addresses = NULL;
         return EHOSTUNREACH;
-    loop->fd = socket(address->ai_family, SOCK_STREAM, 0);
-    if (loop->fd < 0) {
-        freeaddrinfo(address);
-        return errno;
     }
-    loop->connection++;
-    loop->is_connecting = 1;
-    fcntl(loop->fd, F_SETFD, FD_CLOEXEC);
-    fcntl(loop->fd, F_SETFL, O_NONBLOCK);
-    setsockopt(loop->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    one = connect(loop->fd, address->ai_addr, address->ai_addrlen) == 0 ? 0 : errno;
-    freeaddrinfo(address);
-    return one == EINPROGRESS ? 0 : one;
+    loop->address = loop->addresses;
+    return 0;
+}
+
+/* Begins to connect to the next address of the host; 0 or an errno. */
+static int begin_to_connect(struct loop *loop)
+{
+    const struct addrinfo *address;
+    int error = 0, one = 1;
+
+    if (loop->address == NULL)
+        error = look_up(loop);
+    if (error != 0)
+        return error;
+    address = loop->address;
+    loop->address = address->ai_next;
+    loop->fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (loop->fd < 0) {
+        error = errno;
+    } else {
+        loop->connection++;
+        loop->is_connecting = 1;
+        fcntl(loop->fd, F_SETFD, FD_CLOEXEC);
+        fcntl(loop->fd, F_SETFL, O_NONBLOCK);
+        setsockopt(loop->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (connect(loop->fd, address->ai_addr, address->ai_addrlen) < 0 && errno != EINPROGRESS)
+            error = errno;
+    }
+    return error;
 }
 
 static enum loop_state wait_for(struct loop *loop, short poll_events, int timeout_ms)
@@ -108,19 +136,20 @@ static enum loop_state wait_for(struct loop *loop, short poll_events, int timeou
     return LOOP_WAIT;
 }
 
-/* Whether the connection was made; -1 while it is neither made nor refused. */
-static int has_connected(struct loop *loop)
+/* Whether the connection was made; -1 while it is neither made nor refused. `*reason` is an errno. */
+static int has_connected(struct loop *loop, int *reason)
 {
     struct pollfd ready = {loop->fd, POLLOUT, 0};
     int error = 0;
     socklen_t length = sizeof error;
 
     if (poll(&ready, 1, 0) <= 0) {
-        errno = ETIMEDOUT;
+        *reason = ETIMEDOUT;
         return now_ms() - loop->tried_ms > MAX_ATTEMPT_MS ? 0 : -1;
     }
-    getsockopt(loop->fd, SOL_SOCKET, SO_ERROR, &error, &length);
-    errno = error;
+    if (getsockopt(loop->fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+        error = errno;
+    *reason = error;
     return error == 0;
 }
 
@@ -128,10 +157,11 @@ static int has_connected(struct loop *loop)
 static int reach(struct loop *loop, enum loop_state *state)
 {
     uint64_t now = now_ms(), lasted = 0;
-    int connected;
+    int connected, reason = 0;
 
     if (!loop->is_connecting) {
-        if (loop->due_ms == 0)
+        /* Only the first address waits. */
+        if (loop->due_ms == 0 && loop->address == NULL)
             loop->due_ms = now + (uint64_t)lambda_proto_client_backoff_ms(
                 loop->client, loop->failed, (uint32_t)now * 2654435761u);
         if (now < loop->due_ms) {
@@ -140,10 +170,10 @@ static int reach(struct loop *loop, enum loop_state *state)
         }
         loop->due_ms = 0;
         loop->tried_ms = now;
-        errno = begin_to_connect(loop);
-        connected = errno == 0 ? -1 : 0;
+        reason = begin_to_connect(loop);
+        connected = reason == 0 ? -1 : 0;
     } else {
-        connected = has_connected(loop);
+        connected = has_connected(loop, &reason);
     }
     if (connected < 0) {
         *state = wait_for(loop, POLLOUT, MAX_ATTEMPT_MS);
@@ -152,13 +182,17 @@ static int reach(struct loop *loop, enum loop_state *state)
     if (connected) {
         loop->is_connecting = 0;
         loop->failed = 0;
+        forget_addresses(loop);
         lambda_proto_outage_connected(loop->outage);
         lambda_proto_client_connected(loop->client);
         return 1;
     }
-    if (loop->failed++ == 0)
-        fprintf(stderr, "no connection to the Runtime API: %s\n", strerror(errno));
     hang_up(loop);
+    if (loop->address != NULL)
+        return 1;
+    forget_addresses(loop);
+    if (loop->failed++ == 0)
+        fprintf(stderr, "no connection to the Runtime API: %s\n", strerror(reason));
     lambda_proto_outage_failed(loop->outage, loop->tried_ms);
     lambda_proto_outage_lasted_ms(loop->outage, now_ms(), &lasted);
     if (lasted >= LAMBDA_PROTO_PATIENCE_MS) {

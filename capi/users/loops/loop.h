@@ -5,6 +5,7 @@
 
 #include <lambda_proto.h>
 
+#include <netdb.h>
 #include <poll.h>
 
 enum loop_state {
@@ -21,7 +22,8 @@ struct loop {
     int timeout_ms;      /* -1: none */
     unsigned connection; /* another number for each new socket; its old one is closed then */
     int is_connecting;
-    uint32_t failed;     /* attempts to connect, in a row */
+    struct addrinfo *addresses, *address; /* of the host, and the one to try next; NULL: none */
+    uint32_t failed;     /* attempts to connect to all of them, in a row */
     uint64_t tried_ms;   /* when the attempt in progress began */
     uint64_t due_ms;     /* when to try again; 0: no attempt is planned */
 };
