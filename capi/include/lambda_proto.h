@@ -13,7 +13,8 @@
  * - Lengths are in bytes. A pointer with length 0 may be NULL. A length may not exceed PTRDIFF_MAX.
  * - Text that is passed in is UTF-8 and needs no NUL at its end. Text and bytes that are handed out
  *   have none either, unless a function returns `const char *`.
- * - Out-parameters are written on success only, and may not be NULL.
+ * - Out-parameters are written on success only, unless the function says otherwise, and may not be
+ *   NULL.
  * - Memory that is passed in stays the caller's. Memory that is handed out is borrowed: each
  *   function says until when.
  * - errno is neither read nor written by layer one. Nothing is written anywhere but to the memory
@@ -94,12 +95,13 @@ enum lambda_proto_error {
     LAMBDA_PROTO_ERROR_ENDED = -17,
     /* There was no connection for LAMBDA_PROTO_PATIENCE_MS: exit with a code other than 0. */
     LAMBDA_PROTO_ERROR_UNREACHABLE = -18,
-    /* A system call failed: lambda_proto_runtime_errno() says why. */
+    /* A system call failed: lambda_proto_runtime_errno() says why; after lambda_proto_runtime_open(),
+     * errno. */
     LAMBDA_PROTO_ERROR_SYSTEM = -19,
     /* AWS_LAMBDA_RUNTIME_API is not set. */
     LAMBDA_PROTO_ERROR_ENVIRONMENT = -20,
     /* A signal handler ran during lambda_proto_runtime_next() or _restore_next(). Nothing is lost:
-     * call it again, or stop. */
+     * call the same function again, or stop. */
     LAMBDA_PROTO_ERROR_INTERRUPTED = -21
 };
 
@@ -160,10 +162,11 @@ enum lambda_proto_memory {
     LAMBDA_PROTO_MEMORY_REQUESTS = 2
 };
 
-/* Gives the client memory in place of what it has of this kind, and copies the contents. After
- * that the previous memory is the caller's again, and slices that were handed out from it are
- * invalid. It is filled with zeros, and must be at least as long as the previous one: SHORT. While
- * the client waits for an invocation and has received nothing of it, any length will do.
+/* Gives the client memory in place of what it has of this kind. The client copies the contents, and
+ * fills the rest of the new memory with zeros. After that the previous memory is the caller's again,
+ * and slices that were handed out from it are invalid. The new memory must be at least as long as
+ * the previous one, or the function returns SHORT. While the client waits for an invocation and has
+ * received nothing of it, any length will do.
  *
  * Errors: NULL, LENGTH, SHORT, ARGUMENT (no such kind). */
 int32_t lambda_proto_client_give_memory(lambda_proto_client *client, int32_t kind,
@@ -379,7 +382,8 @@ int32_t lambda_proto_client_deadline_ms(const lambda_proto_client *client, uint6
 
 /* Takes the event out of the client, which uses `memory` for events from then on. What _event(),
  * _field() and _header() have handed out stays valid in the previous memory, which is the caller's
- * again; further calls of them return PHASE. Errors: NULL, LENGTH, PHASE (the answer has begun). */
+ * again; further calls of them return PHASE. Errors: NULL, LENGTH, PHASE (the answer has begun, or
+ * _stream() was called). */
 int32_t lambda_proto_client_take_event(lambda_proto_client *client, void *memory, size_t length);
 
 /* ---- Commands ------------------------------------------------------------------------------ */
@@ -417,6 +421,9 @@ int32_t lambda_proto_client_finish(lambda_proto_client *client, int32_t pipeline
  * is Runtime.Unknown. `trace` has one stack frame per line. `cause` is the JSON of a cause for
  * X-Ray. All of it is copied. Texts of length 0 are left out. Reports are cut to 1 MiB, and to the
  * memory for requests if that cannot grow: the cause first, then frames, then the message.
+ *
+ * A report makes a warning, FAILED. After the answer, nothing is sent and the function returns
+ * PHASE, but there is a warning too, FAILED_AFTER_ANSWER.
  *
  * Errors: NULL, LENGTH, UTF8, PHASE, UNSENT, MEMORY. */
 int32_t lambda_proto_client_fail(lambda_proto_client *client,
@@ -518,8 +525,8 @@ int32_t lambda_proto_outage_lasted_ms(const lambda_proto_outage *outage, uint64_
  * At most LAMBDA_PROTO_MAX_PRELUDE_FIELDS of each.
  *
  * Errors: NULL, LENGTH, UTF8, ARGUMENT (a status outside 100 to 999, too many, a name that is not a
- * token or occurs twice, a control character), SHORT: `written` is the length that is needed then.
- */
+ * token or occurs twice, a control character), SHORT: then `written` is the length that is needed,
+ * and the contents of `out` are undefined. */
 int32_t lambda_proto_http_prelude(int32_t status,
                                   const char *const *fields, const size_t *field_lengths,
                                   size_t headers,
@@ -535,10 +542,19 @@ int32_t lambda_proto_http_prelude(int32_t status,
  * error; see lambda_proto_runtime_log(). Writing to the socket raises no SIGPIPE.
  *
  * Only _next() and _restore_next() can be interrupted: they return INTERRUPTED when a signal
- * handler without SA_RESTART has run while they waited. Nothing is lost: call again, or stop.
+ * handler without SA_RESTART has run during their system calls, as soon as nothing is in flight; an
+ * attempt to connect that has begun ends first. Nothing is lost: call the same function again, or
+ * stop. A handler that runs between two system calls, even just before the wait, does not interrupt
+ * it: a program that has to stop at one signal ends itself in the handler, or lets the signal come
+ * again.
  *
  * After ENDED, UNREACHABLE or SYSTEM the session is over, and the runtime uses no memory of the
- * program any more: close it, and exit with a code other than 0. */
+ * program any more: close it, and exit with a code other than 0.
+ *
+ * Several slots have a runtime each, which know nothing of each other. One that cannot connect for
+ * LAMBDA_PROTO_PATIENCE_MS ends with UNREACHABLE by itself, even if others are connected. After
+ * ENDED, UNREACHABLE or SYSTEM in one slot, exit the process; the service starts another one with
+ * all slots. */
 typedef struct lambda_proto_runtime lambda_proto_runtime;
 
 /* Makes a runtime. An `address` of NULL is the value of AWS_LAMBDA_RUNTIME_API; `user_agent` as for
@@ -553,7 +569,8 @@ int32_t lambda_proto_runtime_open(lambda_proto_runtime **runtime,
 /* Waits for the next invocation, without a time limit, and hands out its event, which is valid until
  * the answer to it has been sent. If the previous invocation was not answered, reports that first.
  * A runtime with several slots that receives an invalid reply pauses for a second and begins a new
- * session. Errors: NULL, PHASE, ENDED, UNREACHABLE, SYSTEM, INTERRUPTED. */
+ * session. Errors: NULL, PHASE (_restore_next() was interrupted: call that again), ENDED,
+ * UNREACHABLE, SYSTEM, INTERRUPTED. */
 int32_t lambda_proto_runtime_next(lambda_proto_runtime *runtime,
                                   const uint8_t **event, size_t *length);
 
@@ -564,8 +581,10 @@ const lambda_proto_client *lambda_proto_runtime_client(const lambda_proto_runtim
 /* Sends the response, and returns when the service has replied; the event is invalid then. The body
  * may be the event. A refusal is not an error, but is logged, and lambda_proto_client_receipt() has
  * it. With `pipelined` other than 0, it also asks for the next invocation, as in
- * lambda_proto_client_respond(), and returns when both are written. Errors: NULL, LENGTH, UTF8,
- * CONTENT_TYPE (the invocation is still unanswered then), PHASE, ENDED, UNREACHABLE, SYSTEM. */
+ * lambda_proto_client_respond(), and returns when both are written.
+ *
+ * Errors: NULL, LENGTH, CONTENT_TYPE (after these the invocation is still unanswered), PHASE, ENDED,
+ * UNREACHABLE, SYSTEM (such as EFAULT: the body cannot be read). */
 int32_t lambda_proto_runtime_respond(lambda_proto_runtime *runtime,
                                      const char *content_type, size_t content_type_length,
                                      const void *body, size_t body_length, int32_t pipelined);
@@ -580,7 +599,9 @@ int32_t lambda_proto_runtime_stream_write(lambda_proto_runtime *runtime,
 int32_t lambda_proto_runtime_stream_end(lambda_proto_runtime *runtime, int32_t pipelined);
 
 /* Reports that the invocation failed, and returns when the service has replied. Arguments as
- * lambda_proto_client_fail(). */
+ * lambda_proto_client_fail(), but texts need not be UTF-8: U+FFFD is sent for each byte that is not.
+ * The same is true of _fail_init() and _fail_restore(). Errors: NULL, LENGTH, PHASE (the invocation
+ * has been answered), ENDED, UNREACHABLE, SYSTEM. */
 int32_t lambda_proto_runtime_fail(lambda_proto_runtime *runtime,
                                   const char *type, size_t type_length,
                                   const char *message, size_t message_length,
@@ -609,15 +630,16 @@ int32_t lambda_proto_runtime_fail_restore(lambda_proto_runtime *runtime,
 int32_t lambda_proto_runtime_set_max_event(lambda_proto_runtime *runtime, size_t bytes);
 
 /* How long to try without any connection before UNREACHABLE, in milliseconds;
- * LAMBDA_PROTO_PATIENCE_MS at first. */
+ * LAMBDA_PROTO_PATIENCE_MS at first. The name of a host is looked up with getaddrinfo(), which has
+ * time limits of its own, so an attempt may last longer. Lambda's address is a number. */
 int32_t lambda_proto_runtime_set_patience_ms(lambda_proto_runtime *runtime, uint32_t patience_ms);
 
 /* Writes warnings, outages, and why a session has ended, as lines to this file descriptor; -1:
  * nowhere. Standard error (2) at first. */
 int32_t lambda_proto_runtime_log(lambda_proto_runtime *runtime, int32_t descriptor);
 
-/* errno of the last attempt to connect that failed, after UNREACHABLE; EHOSTUNREACH if the name of
- * the host cannot be resolved. 0 before. */
+/* After UNREACHABLE, errno of the last attempt to connect; EHOSTUNREACH if the name of the host cannot
+ * be resolved. After SYSTEM, errno of the system call. 0 before. */
 int32_t lambda_proto_runtime_errno(const lambda_proto_runtime *runtime);
 
 /* Closes the connection and frees everything; an unanswered invocation is not reported. NULL does

@@ -301,7 +301,13 @@ pub unsafe extern "C" fn lambda_proto_client_fail(
     };
     let send = |parts: &mut Parts, report: &ErrorReport<'_>| {
         let warnings = &mut parts.warnings;
-        parts.client.exchange().fail(report, |warning| warnings.push(warning))
+        let before = warnings.count();
+        let sent = parts.client.exchange().fail(report, |warning| warnings.push(warning));
+        // Core warns first. If the call can be repeated, that call warns.
+        if matches!(sent, Err(CommandError::Unsent { .. } | CommandError::BufferTooSmall(_))) {
+            warnings.forget_since(before);
+        }
+        sent
     };
     // SAFETY: the caller vouches for the pointers.
     code(unsafe { report(client, &texts, send) })

@@ -156,6 +156,10 @@ pub unsafe extern "C" fn lambda_proto_client_take_event(
         Bytes::new(memory, length)?;
         // SAFETY: the caller vouches for the pointer.
         let parts = unsafe { command(client)? };
+        // Core has not encoded anything of a stream before its first piece.
+        if parts.client.is_streaming() {
+            return Err(LAMBDA_PROTO_ERROR_PHASE);
+        }
         // SAFETY: `command` has found a client, and the storage is the only one of this memory,
         // because the one that is taken out is dropped.
         let storage = unsafe { crate::memory::Shared::new(Client::events(client)) };

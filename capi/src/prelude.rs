@@ -1,7 +1,7 @@
 //! The beginning of a streamed HTTP response.
 
 use core::ffi::{c_char, c_void};
-use core::slice;
+use core::{ptr, slice};
 
 use lambda_proto::api::HttpPrelude;
 
@@ -63,7 +63,11 @@ pub unsafe extern "C" fn lambda_proto_http_prelude(
         let room: &mut [u8] = match out_length {
             0 => &mut [],
             // SAFETY: the pointer is not null, and the caller vouches for the bytes.
-            length => unsafe { slice::from_raw_parts_mut(out.cast(), length) },
+            length => unsafe {
+                // A slice is of bytes that were written before, which the caller does not promise.
+                ptr::write_bytes(out.cast::<u8>(), 0, length);
+                slice::from_raw_parts_mut(out.cast(), length)
+            },
         };
         let (code, length) = match prelude.encode(room) {
             Ok(length) => (LAMBDA_PROTO_OK, length),

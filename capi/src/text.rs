@@ -110,6 +110,18 @@ impl Warnings {
         }
     }
 
+    /// How many warnings there are, for [`Self::forget_since`].
+    pub(crate) fn count(&self) -> (usize, usize) {
+        (self.waiting, self.dropped)
+    }
+
+    /// Forgets what was pushed since there were this many.
+    #[cold]
+    pub(crate) fn forget_since(&mut self, (waiting, dropped): (usize, usize)) {
+        self.waiting = waiting;
+        self.dropped = dropped;
+    }
+
     #[inline]
     pub(crate) fn is_any(&self) -> bool {
         (self.waiting | self.dropped) != 0

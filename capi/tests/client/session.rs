@@ -290,6 +290,46 @@ fn a_taken_event_stays_in_its_memory() {
 }
 
 #[test]
+fn an_event_whose_answer_is_a_stream_cannot_be_taken() {
+    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+    made.ask(&event("\"Ada\""), 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    let mut other = vec![0xaa; 512];
+    let mut take = || {
+        let (pointer, length) = (other.as_mut_ptr().cast(), other.len());
+        // SAFETY: there is a client, and the memory outlives it.
+        unsafe { lambda_proto_client_take_event(made.client, pointer, length) }
+    };
+    assert_eq!(made.stream(b"text/plain"), LAMBDA_PROTO_OK);
+    assert_eq!(take(), LAMBDA_PROTO_ERROR_PHASE);
+    assert_eq!(made.event().expect("an event"), b"\"Ada\"");
+    assert_eq!(made.chunk(b"one"), LAMBDA_PROTO_OK);
+    assert_eq!(take(), LAMBDA_PROTO_ERROR_PHASE);
+    assert_eq!(made.event().expect("an event"), b"\"Ada\"");
+}
+
+#[test]
+fn a_report_that_is_refused_warns_only_when_it_is_sent() {
+    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+    made.ask(&event("1"), 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    assert_eq!(made.stream(b"text/plain"), LAMBDA_PROTO_OK);
+    assert_eq!(made.chunk(b"one"), LAMBDA_PROTO_OK);
+    assert_eq!(made.fail(b"A.B", b"message", b"", b""), LAMBDA_PROTO_ERROR_UNSENT);
+    let mut step = made.step();
+    assert_eq!(step, LAMBDA_PROTO_STEP_WRITE);
+    while step == LAMBDA_PROTO_STEP_WRITE {
+        made.send();
+        step = made.step();
+    }
+    assert_eq!(step, LAMBDA_PROTO_STEP_ANSWER);
+    assert_eq!(made.fail(b"A.B", b"message", b"", b""), LAMBDA_PROTO_OK);
+    let (step, warnings) = made.step_with_warnings();
+    assert_eq!(step, LAMBDA_PROTO_STEP_WRITE);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[test]
 fn a_withdrawn_body_is_never_read_again() {
     for sent in [0, 10] {
         let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
