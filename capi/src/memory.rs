@@ -152,7 +152,12 @@ impl Storage for Shared {
     #[inline]
     fn release(&mut self) {
         // SAFETY: see `new`.
-        unsafe { &mut *self.0 }.is_released = true;
+        let memory = unsafe { &mut *self.0 };
+        memory.is_released = true;
+        // The limit may have been raised when the last byte was in use.
+        if memory.visible == memory.length {
+            memory.hold_back(0);
+        }
     }
 }
 

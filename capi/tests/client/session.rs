@@ -117,6 +117,29 @@ fn an_announced_length_alone_asks_for_little_memory() {
 }
 
 #[test]
+fn a_limit_that_is_raised_while_the_memory_is_in_use_lets_it_grow_for_the_next_event() {
+    let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
+    for piece in [1, 999, 1000, 100_000] {
+        let mut made = Made::growing(3000, requests, [0, requests], 1);
+        made.ask(&event("1"), 1000);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        let kind = LAMBDA_PROTO_MEMORY_EVENTS;
+        // SAFETY: there is a client.
+        assert_eq!(unsafe { lambda_proto_client_set_max_memory(made.client, kind, 1 << 20) }, 0);
+        assert_eq!(made.respond(b"", b"", false), LAMBDA_PROTO_OK);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
+        made.send();
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_READ);
+        made.receive_all(ACCEPTED, 1000);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_SETTLED);
+        let large = "x".repeat(20_000);
+        made.ask(&event(&large), piece);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        assert_eq!(made.event().expect("an event"), large.as_bytes());
+    }
+}
+
+#[test]
 fn without_memory_a_program_goes_on_with_what_there_is() {
     let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
     let mut made = Made::growing(3000, requests, [1 << 20, requests], 1);
