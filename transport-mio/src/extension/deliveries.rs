@@ -489,7 +489,7 @@ mod tests {
         }
     }
 
-    /// A batch of so many records, all of which fit into one read.
+    /// A batch of this many records, all of which fit into one read.
     fn batch(records: usize) -> String {
         let body = vec![r#"{"type":"function","record":"a"}"#; records].join(",");
         let length = body.len() + 2;
