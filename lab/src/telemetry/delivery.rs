@@ -240,8 +240,8 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::sync::Weak;
-    use std::thread;
+
+    use tokio::runtime::Runtime;
 
     use super::*;
     use crate::log::{Log, Metrics, Report, Status};
@@ -258,11 +258,9 @@ mod tests {
         (Delivery::start("ext", outlet, limits, true, pace, clock, Arc::clone(&log)), log)
     }
 
-    /// The log once the delivery has ended.
-    fn tail(ended: &Weak<Shared>, log: &LogStream) -> String {
-        while ended.strong_count() > 0 {
-            thread::yield_now();
-        }
+    /// The log once the delivery has ended: a runtime waits for its tasks to be dropped.
+    fn tail(runtime: Runtime, log: &LogStream) -> String {
+        drop(runtime);
         let (duration, init, restore) = (Duration::ZERO, None, None);
         let metrics = Metrics { duration, init, restore, memory: 128, memory_used: None };
         let (request_id, trace, status) = ("id", None, Status::Success);
@@ -275,8 +273,8 @@ mod tests {
     fn what_is_not_delivered_at_the_end_is_counted_in_the_log() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let (ended, log) = runtime.block_on(async {
+        let runtime = Runtime::new().unwrap();
+        let log = runtime.block_on(async {
             let destination = Destination::Http { port, path: "/".into(), is_put: false };
             let outlet = Outlet::open(&destination, false).await.unwrap();
             let limits = Limits { items: 2, bytes: 1000, time: 3600 * SECOND };
@@ -286,9 +284,9 @@ mod tests {
             }
             // The first two are in flight when the listener is connected to.
             tokio::task::spawn_blocking(move || listener.accept().unwrap()).await.unwrap();
-            (Arc::downgrade(&delivery.shared), log)
+            log
         });
-        let tail = tail(&ended, &log);
+        let tail = tail(runtime, &log);
         let expected = "3 records (6 bytes) of telemetry for the extension ext were not delivered";
         assert!(tail.contains(expected), "{tail}");
     }
@@ -297,8 +295,8 @@ mod tests {
     fn what_a_tcp_listener_cannot_get_any_more_is_dropped_and_counted_in_the_log() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let (ended, log) = runtime.block_on(async {
+        let runtime = Runtime::new().unwrap();
+        let log = runtime.block_on(async {
             let outlet = Outlet::open(&Destination::Tcp { port }, false).await.unwrap();
             let limits = Limits { items: 3, bytes: 1000, time: 3600 * SECOND };
             let (delivery, log) = delivery(outlet, limits);
@@ -311,9 +309,9 @@ mod tests {
             while delivery.shared.lock().total().records < 3 {
                 tokio::time::sleep(SECOND / 100).await;
             }
-            (Arc::downgrade(&delivery.shared), log)
+            log
         });
-        let tail = tail(&ended, &log);
+        let tail = tail(runtime, &log);
         let expected = "3 records (6 bytes) of telemetry for the extension ext were dropped: could \
                         not send events: dial tcp 127.0.0.1:";
         assert!(tail.contains(expected), "{tail}");
