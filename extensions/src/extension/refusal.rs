@@ -163,6 +163,8 @@ const KINDS: [(&str, RefusalKind<'static>); 16] = [
     ("Logs.NotSupported", RefusalKind::NotSupported),
 ];
 
+const SHUTDOWN_FOR_INTERNAL: &str = "SHUTDOWN: ShutdownEventNotSupportedForInternalExtension";
+
 /// Statuses that ask for the same request again (RFC 9110 section 15, RFC 6585 section 4).
 const fn is_temporary(status: u16) -> bool {
     matches!(status, 408 | 429 | 502..=504)
@@ -179,6 +181,11 @@ impl fmt::Display for Refusal<'_> {
             (true, false) => write!(f, " ({error_message})"),
             (false, false) => write!(f, " ({error_type}: {error_message})"),
         }?;
+        // The service says "internal" of whatever has another name than the files of `/opt/extensions`.
+        if self.error.error_message == SHUTDOWN_FOR_INTERNAL {
+            return f
+                .write_str("; an external extension has to register with the name of its file");
+        }
         write!(f, "; {}", self.remedy())
     }
 }

@@ -156,6 +156,12 @@ fn its_text_says_what_happened_and_what_to_do() {
              (10) reached); the program or its deployment must change",
         ),
         (
+            r#"{"errorType":"Extension.InvalidEventType","errorMessage":"SHUTDOWN: ShutdownEventNotSupportedForInternalExtension"}"#,
+            "extension/register was answered with 403 (Extension.InvalidEventType: SHUTDOWN: \
+             ShutdownEventNotSupportedForInternalExtension); an external extension has to register \
+             with the name of its file",
+        ),
+        (
             r#"{"errorMessage":"no"}"#,
             "extension/register was answered with 403 (no); the program or its deployment must change",
         ),
