@@ -47,9 +47,9 @@ const PAUSES: u32 = 3;
 const PAUSE: Duration = Duration::from_micros(200);
 
 impl Group {
-    /// A group that the guard leads, and a child that was started in it.
+    /// The group of the guard, and a child that was started in it.
     pub(super) fn new(child: Child, mut guard: Guard, mark: Vec<u8>) -> Self {
-        let (group, first) = (guard.id(), Pid::from_child(&child));
+        let (group, first) = (guard.group(), Pid::from_child(&child));
         guard.names(first, std::iter::empty());
         let members = Mutex::new(Some(Members { child, guard, frozen: None, is_ending: false }));
         let origin = Origin { group, first, mark };
@@ -78,8 +78,7 @@ impl Group {
         let mut members = self.lock();
         let Some(members) = members.as_mut() else { return };
         members.is_ending = true;
-        // The guard ignores SIGTERM. It is sent before SIGCONT, so that a stopped process handles
-        // it before anything else.
+        // Before SIGCONT, so that a stopped process handles it before anything else.
         self.signal(Signal::TERM);
         if let Some((_, outsiders)) = members.frozen.take() {
             self.go_on(&outsiders, &mut members.guard);
@@ -96,13 +95,9 @@ impl Group {
         members.frozen = Some((Instant::now(), outsiders));
     }
 
-    /// Stops all processes that can be found, but not the guard. Returns those outside of the
-    /// group.
+    /// Stops all processes that can be found. Returns those outside of the group.
     fn stop(&self, guard: &mut Guard) -> Outsiders {
         self.signal(Signal::STOP);
-        // The guard must keep running to see the end of the lab. If the lab is killed between these
-        // two calls, the group becomes orphaned, and the kernel continues it.
-        let _ = kill_process(guard.id(), Signal::CONT);
         let mut outsiders = Outsiders::default();
         // Each round may find processes that others have started, or that have left the group,
         // before they were stopped.

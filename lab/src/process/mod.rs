@@ -79,7 +79,7 @@ impl Process {
         };
         thread::Builder::new().name("lambda-lab-reaper".into()).spawn(reap)?;
         let guard = Guard::start()?;
-        let child = children::spawn_in(guard.id(), command.stdin(Stdio::null()))?;
+        let child = children::spawn_in(guard.group(), command.stdin(Stdio::null()))?;
         let group = Arc::new(Group::new(child, guard, mark));
         let process = Self { group, exit, meter: Meter::new(orphans), reaper: Mutex::new(reaper) };
         // Cannot fail: the thread waits for it.
