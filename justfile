@@ -22,7 +22,7 @@ lint: format spelling words clippy doc
 test: tests features alone hello
 
 # The long proofs, whole: the model, ten million invocations, every cut, fuzzing; then what is published
-proof: (soak "10000000") cuts panic-free sizes counts lambda-http luajit-tests emulator loops lifecycle aws-sdk moving (fuzz "600") dist
+proof: (soak "10000000") cuts bare-metal panic-free sizes counts lambda-http capi luajit-tests emulator loops lifecycle aws-sdk moving (fuzz "600") dist
 
 # What an invocation costs, beside the floor and other clients: benches/RESULTS.md and its graphs
 bench *arguments:
@@ -82,7 +82,7 @@ words:
 clippy:
     cargo clippy --quiet --locked --workspace --all-targets --all-features -- -D warnings
     cargo clippy --quiet --locked -p lambda-proto -p lambda-proto-extension -p lambda-proto-std -p lambda-proto-tokio \
-        -p lambda-proto-mio --no-default-features -- -D warnings
+        -p lambda-proto-mio -p lambda-lab --no-default-features -- -D warnings
     cargo clippy --quiet --locked --manifest-path fuzz/Cargo.toml -- -D warnings
     cargo clippy --quiet --locked --manifest-path capi/library/Cargo.toml -- -D warnings
     cargo clippy --quiet --locked --manifest-path verify/panic-free/Cargo.toml --all-features -- -D warnings
@@ -127,8 +127,8 @@ alone:
 
 [private]
 hello:
-    cargo run --quiet --locked --release --example hello -- --help | grep -q 'hello EVENT'
-    test "$(cargo run --quiet --locked --release --example hello -- '{"name":"Ada"}')" = '{"greeting":"Hello, Ada!"}'
+    cargo run --quiet --locked --release -p lambda-lab --example hello -- --help | grep -q 'hello EVENT'
+    test "$(cargo run --quiet --locked --release -p lambda-lab --example hello -- '{"name":"Ada"}')" = '{"greeting":"Hello, Ada!"}'
 
 # ---- parts of `proof`, of which `.ci/run` runs most, some of them smaller
 
@@ -140,7 +140,7 @@ soak invocations="10000000":
 # Every vector for clients, and some of those for services, cut at every position.
 [private]
 cuts:
-    cargo test --locked --release -p lambda-conformance --test splits -- --nocapture
+    cargo test --locked --release -p lambda-conformance --test splits --test extension_splits -- --nocapture
     CUTS=all cargo test --locked --release -p lambda-interop --test lab_vectors -- cut
 
 [private]
@@ -221,13 +221,13 @@ deny: (tool "cargo-deny" "0.20.2")
 # Each feature alone, and all pairs of them.
 [private]
 hack: (tool "cargo-hack" "0.6.46")
-    cargo hack check --locked --feature-powerset --depth 2 {{ prepend("-p ", published) }}
+    cargo hack check --locked --feature-powerset --depth 2 {{ prepend("-p ", published) }} -p lambda-lab
 
 # Against the newest tag, if there is one.
 [private]
 semver: (tool "cargo-semver-checks" "0.51.0")
     if tag=$(git describe --tags --abbrev=0 2>/dev/null); then \
-        cargo semver-checks --baseline-rev "$tag" {{ prepend("-p ", published) }}; \
+        cargo semver-checks --baseline-rev "$tag" {{ prepend("-p ", published) }} -p lambda-lab; \
     else echo "semver: no tag to compare with"; fi
 
 # Compiled once, into target/tools.

@@ -327,7 +327,7 @@ enum lambda_proto_end {
 };
 
 /* Returns why the session is over, an enum lambda_proto_end, and hands out one line of UTF-8 about
- * it, valid until the client is closed or begins anew. Errors: PHASE (not over). After any end, the
+ * it, valid until the client is closed or begins again. Errors: PHASE (not over). After any end, the
  * process exits, with a code other than 0 unless the program has shut the client down. */
 int32_t lambda_proto_client_end(const lambda_proto_client *client,
                                 const char **text, size_t *length);
