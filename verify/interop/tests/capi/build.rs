@@ -55,7 +55,12 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// Compiles sources of `capi/` in C99 with `flags`, and links them with the static library.
-pub(crate) fn c(compiler: &str, name: &str, sources: &[&str], flags: &[&str]) -> PathBuf {
+pub(crate) fn c<S: AsRef<Path>>(
+    compiler: &str,
+    name: &str,
+    sources: &[S],
+    flags: &[&str],
+) -> PathBuf {
     let program = program(name);
     let mut command = Command::new(compiler);
     command.args(C).arg("-I").arg(prefix().join("include"));
@@ -63,6 +68,16 @@ pub(crate) fn c(compiler: &str, name: &str, sources: &[&str], flags: &[&str]) ->
     command.arg(prefix().join("lib/liblambda_proto.a"));
     run(command.arg("-pthread").args(flags).arg("-o").arg(&program));
     program
+}
+
+/// These sources with those of layer two, to compile it with other flags than the library's. It is
+/// then used in place of the one in the library.
+pub(crate) fn with_layer_two(sources: &[&str]) -> Vec<String> {
+    let files = std::fs::read_dir(capi().join("blocking")).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|it| it == "c"));
+    let layer_two = files.map(|path| path.display().to_string());
+    sources.iter().map(|&source| source.to_owned()).chain(layer_two).collect()
 }
 
 /// Compiles a source of `capi/` in C++17.

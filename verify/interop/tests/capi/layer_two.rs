@@ -17,7 +17,7 @@ use crate::build::{self, SANITIZERS};
 fn player() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let sources = ["tests/runtime.c", "blocking/lambda_proto_blocking.c"];
+        let sources = build::with_layer_two(&["tests/runtime.c"]);
         build::c("gcc", "runtime", &sources, &SANITIZERS)
     })
 }

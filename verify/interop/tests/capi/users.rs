@@ -173,8 +173,7 @@ fn the_bootstraps_in_c_are_runtimes_under_the_sanitizers() {
         ("libuv-sanitized", LIBUV, &["-luv"]),
     ] {
         let flags = [&SANITIZERS[..], libraries].concat();
-        let sources: Vec<_> =
-            sources.iter().copied().chain(["blocking/lambda_proto_blocking.c"]).collect();
+        let sources = build::with_layer_two(sources);
         User::program(build::c("gcc", name, &sources, &flags)).is_a_runtime();
     }
 }

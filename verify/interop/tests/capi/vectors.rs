@@ -51,12 +51,7 @@ fn conform(programs: &[PathBuf]) {
 #[test]
 fn both_layers_do_what_every_vector_says_under_the_sanitizers() {
     let layer_one = ["tests/vectors/client.c", "tests/vectors/act.c"];
-    let layer_two = [
-        "tests/vectors/runtime.c",
-        "tests/vectors/act.c",
-        // Compiled with the sanitizers, in place of the one in the library.
-        "blocking/lambda_proto_blocking.c",
-    ];
+    let layer_two = build::with_layer_two(&["tests/vectors/runtime.c", "tests/vectors/act.c"]);
     conform(&[
         build::c("gcc", "vectors-client", &layer_one, &SANITIZERS),
         build::c("gcc", "vectors-runtime", &layer_two, &SANITIZERS),
