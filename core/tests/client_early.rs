@@ -4,7 +4,7 @@ mod event_loop;
 
 use event_loop::{
     ACCEPTED, ALL, After, Cut, Early, How, Interjection, Loop, Memory, Pace, Plan, REPORT, Stop,
-    event, refusal,
+    event, feed, refusal,
 };
 use lambda_proto::api::Endpoint;
 use lambda_proto::client::{Client, End, Receipt, Step};
@@ -112,6 +112,32 @@ fn unsolicited_bytes_read_right_before_the_client_asks_cost_only_the_connection(
         host.say(&surplus[first..]);
         assert_eq!(host.run(), Stop::InFlight, "{first} bytes before `next`: {:?}", host.warnings);
         assert_eq!(host.handed[1].0, "b");
+    }
+}
+
+#[test]
+fn a_refused_command_after_unsolicited_bytes_does_what_the_next_step_would_have_done() {
+    type Command = fn(&mut Client<Memory>) -> Result<(), CommandError>;
+    // The second one is refused for lack of memory.
+    let commands: [(Command, usize); 2] =
+        [(|client| client.exchange().respond(None, 1, false), 4096), (|client| client.ask(), 100)];
+    for (command, requests) in commands {
+        let observe = |is_commanded: bool| {
+            let mut client = client_of(4096, requests);
+            client.exchange().connected();
+            feed(&mut client, b"HTTP/1.1 408 Request Timeout\r\n\r\n");
+            if is_commanded {
+                assert!(command(&mut client).is_err());
+            }
+            let mut warnings = Vec::new();
+            let step = client.exchange().step(|warning| warnings.push(warning.to_string()));
+            let machine = client.machine();
+            let facts = (machine.phase(), machine.losses(), machine.unsent_len());
+            (step, warnings, facts, client.is_connected(), client.end())
+        };
+        let stepped = observe(false);
+        assert_eq!((stepped.0, stepped.1.len(), stepped.3), (Step::Idle, 1, false));
+        assert_eq!(observe(true), stepped);
     }
 }
 

@@ -128,6 +128,33 @@ fn the_head_and_the_first_piece_are_two_writes_and_so_are_the_head_and_the_end()
 }
 
 #[test]
+fn a_command_that_is_refused_before_the_first_piece_is_encoded_changes_nothing() {
+    type Command = fn(&mut Exchange<'_, Memory>) -> Result<(), CommandError>;
+    let commands: [Command; 5] = [
+        |exchange| exchange.chunk(3),
+        |exchange| exchange.chunk(0),
+        |exchange| exchange.finish(false),
+        |exchange| exchange.finish(true),
+        |exchange| exchange.fail(&REPORT, |_| ()),
+    ];
+    let length = head("a").len();
+    for command in commands {
+        for sent in [0, 1, length] {
+            let mut client = held();
+            client.exchange().chunk(PIECE.len()).unwrap();
+            assert_eq!(client.exchange().step(quiet), Step::Write);
+            client.exchange().sent(sent);
+            let refused = command(&mut client.exchange());
+            assert!(matches!(refused, Err(CommandError::Unsent { length: 1.. })), "{refused:?}");
+            assert_eq!(client.machine().unsent_len(), length - sent, "{sent} bytes sent");
+            assert_eq!(client.exchange().unsent(PIECE).concat(), head("a")[sent..]);
+            let follows = [&head("a")[sent..], b"f\r\nthe first piece"].concat();
+            assert_eq!(write(&mut client, PIECE), (follows, Step::Answer));
+        }
+    }
+}
+
+#[test]
 fn a_stream_that_ends_without_a_piece_has_an_empty_body() {
     for is_pipelined in [false, true] {
         let mut client = held();
@@ -188,7 +215,7 @@ fn a_stream_that_fails_after_its_first_piece_ends_with_trailers() {
     assert!(matches!(unsent, Err(CommandError::Unsent { .. })));
     client.exchange().sent(head("a").len());
     let unsent = client.give_up(|_| {});
-    assert_eq!(unsent, Err(CommandError::Unsent { length: b"f\r\nthe first piece".len() }));
+    assert_eq!(unsent, Err(CommandError::Unsent { length: PIECE.len() }));
     assert_eq!(write(&mut client, PIECE), (b"f\r\nthe first piece".to_vec(), Step::Answer));
     client.exchange().fail(&REPORT, |_| {}).unwrap();
     let (end, _) = write(&mut client, b"");

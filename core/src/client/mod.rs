@@ -20,6 +20,9 @@
 //! [refuses](refuses_early) the answer, which it may do before it has read all of it; a reply that
 //! is read before the answer is written ends the answer, whatever it says.
 //!
+//! Bytes that no request has asked for cost the connection. Either the next step gives it up, or a
+//! command that comes first, even one that is refused; the step warns of it in both cases.
+//!
 //! # Connecting
 //!
 //! A failed attempt to connect changes nothing, and there is no method to report it. Wait, and ask

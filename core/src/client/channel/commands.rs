@@ -116,7 +116,7 @@ impl<S: Storage> Channel<S> {
     /// Fails the invocation: with a report, or at the end of its stream if its head has been
     /// encoded.
     pub(super) fn report(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
-        self.follow_head()?;
+        self.check_piece_sent()?;
         if self.machine.is_streaming() {
             self.encode_report(report, Machine::finish_with_error)?;
         } else {

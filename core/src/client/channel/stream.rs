@@ -59,7 +59,7 @@ impl<S: Storage> Channel<S> {
         if self.open(Follows::Piece(length))? {
             return Ok(());
         }
-        self.follow_head()?;
+        self.check_piece_sent()?;
         self.encode(&mut |machine, out| machine.chunk(length, out))
     }
 
@@ -68,7 +68,7 @@ impl<S: Storage> Channel<S> {
         if self.open(Follows::End { is_pipelined })? {
             return Ok(());
         }
-        self.follow_head()?;
+        self.check_piece_sent()?;
         self.encode(&mut Machine::finish)?;
         self.expect_receipt(is_pipelined);
         Ok(())
@@ -135,6 +135,17 @@ impl<S: Storage> Channel<S> {
         if self.is_streaming() { Ok(()) } else { Err(CommandError::WrongPhase(self.phase())) }
     }
 
+    /// Refuses a command while the first piece waits for the head of its stream: the next step encodes
+    /// it.
+    pub(super) fn check_piece_sent(&self) -> Result<(), CommandError> {
+        match self.pending {
+            Pending::Stream { follows: Follows::Piece(length), .. } if !self.is_stream_broken() => {
+                Err(CommandError::Unsent { length })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Encodes the head of a stream that is held back; `next` is pending then. Returns `false` if
     /// no head is held back.
     fn open(&mut self, next: Follows) -> Result<bool, CommandError> {
@@ -150,7 +161,7 @@ impl<S: Storage> Channel<S> {
     }
 
     /// Encodes what follows the head of a stream, which must have been sent.
-    pub(super) fn follow_head(&mut self) -> Result<(), CommandError> {
+    fn follow_head(&mut self) -> Result<(), CommandError> {
         let Pending::Stream { follows, .. } = &self.pending else { return Ok(()) };
         match *follows {
             Follows::Unknown => return Ok(()),
