@@ -8,8 +8,9 @@ use std::slice;
 #[allow(clippy::wildcard_imports, reason = "a program of C sees all of the interface, too")]
 use lambda_proto_capi::*;
 
+use crate::command::BODY;
 use crate::input::Input;
-use crate::wire;
+use crate::{replies, wire};
 
 /// Runs calls in any order, with short and growing memory, bodies in the event itself, wrong lengths
 /// and texts, and copies of the client.
@@ -88,18 +89,14 @@ struct Program {
     event: Option<(*const u8, Vec<u8>)>,
 }
 
-const BODY: &[u8] = b"GET /not/a/request HTTP/1.1\r\n\r\n0\r\n\r\n";
-
 const TEXTS: [&[u8]; 6] =
     [b"Function.Broken", b"", b"a\nb\n", b"\xff\xfe", &[b'x'; 3000], "\u{e9}\u{1f980}".as_bytes()];
 
 const REPLIES: [&[u8]; 9] = [
-    b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 5\r\n\r\n\"Ada\"",
-    b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n",
-    b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7c\r\nTransfer-Encoding: chunked\r\n\r\n\
-      2\r\n\"A\r\n3\r\nda\"\r\n0\r\n\r\n",
-    b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n\
-      HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 5\r\n\r\n\"Ada\"",
+    replies::EVENT,
+    replies::ACCEPTED,
+    replies::CHUNKED_EVENT,
+    replies::ACCEPTED_AND_EVENT,
     b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}",
     b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7d\r\nContent-Length: 99999\r\n\r\n",
     b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",

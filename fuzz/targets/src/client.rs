@@ -4,8 +4,9 @@ use lambda_proto::api::{Concurrency, ContentType, Endpoint, ErrorReport};
 use lambda_proto::client::{Client, HeldEvent, Step, Storage, Warning};
 use lambda_proto::machine::{Machine, Phase};
 
+use crate::command::BODY;
 use crate::input::Input;
-use crate::wire;
+use crate::{replies, wire};
 
 /// The input is three bytes of sizes and flags, the embedder's decisions after their length, and
 /// the bytes of the service. Each read delivers one reply, or more or less if the embedder decides
@@ -94,8 +95,6 @@ struct Host<'a> {
     held: Option<HeldEvent<Memory>>,
 }
 
-const BODY: &[u8] = b"GET /not/a/request HTTP/1.1\r\n\r\n0\r\n\r\n";
-
 /// A text that does not fit the smaller memories.
 const LONG: &str = "\"Lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam nonumy eirmod \
      tempor invidunt ut labore et dolore magna aliquyam erat, sed diam voluptua. At vero eos et accusam \
@@ -105,12 +104,10 @@ const LONG: &str = "\"Lorem ipsum dolor sit amet, consetetur sadipscing elitr, s
 const REPORT: ErrorReport<'static> = ErrorReport::new("Function.Broken", LONG).xray_cause(LONG);
 
 const CANNED: [&[u8]; 8] = [
-    b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 5\r\n\r\n\"Ada\"",
-    b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n",
-    b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7c\r\nTransfer-Encoding: chunked\r\n\r\n\
-      2\r\n\"A\r\n3\r\nda\"\r\n0\r\n\r\n",
-    b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n\
-      HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 5\r\n\r\n\"Ada\"",
+    replies::EVENT,
+    replies::ACCEPTED,
+    replies::CHUNKED_EVENT,
+    replies::ACCEPTED_AND_EVENT,
     b"HTTP/1.1 413 Too Large\r\nContent-Length: 29\r\n\r\n{\"errorType\":\"T\",\"errorMessage",
     b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7d\r\n\r\n\"to the end\"",
     b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",

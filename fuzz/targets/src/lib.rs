@@ -17,6 +17,7 @@ mod lifecycle;
 mod machine;
 mod metadata;
 mod programs;
+mod replies;
 mod request;
 mod response_head;
 mod telemetry;

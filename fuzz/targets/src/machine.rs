@@ -8,7 +8,7 @@ use crate::command::Command::{
     Stream,
 };
 use crate::input::{Input, cuts};
-use crate::wire;
+use crate::{replies, wire};
 
 /// Receives bytes on one connection and then on another: as a whole, cut at three positions, and
 /// byte by byte. The events must be the same.
@@ -72,8 +72,7 @@ const ATTEMPT: Step = Hear(
 );
 const CUT_EVENT: Step =
     Hear(b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b3c\r\nContent-Length: 9\r\n\r\n\"A");
-const ACCEPTED: Step =
-    Hear(b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n");
+const ACCEPTED: Step = Hear(replies::ACCEPTED);
 const RESTORED: Step = Hear(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 
 /// Steps that lead to every phase, with and without a lost connection. The first is the ordinary

@@ -8,7 +8,7 @@ use lambda_proto::machine::{Event, Machine, Phase, Recovery};
 use crate::command::Command;
 use crate::input::Input;
 use crate::machine::{Seen, receive_one};
-use crate::wire;
+use crate::{replies, wire};
 
 /// Runs commands in any order, writes and reads of any length, several kinds of replies, and lost
 /// connections.
@@ -172,7 +172,7 @@ impl Program {
                 self.arriving.extend_from_slice(event.as_bytes());
                 b""
             }
-            1 => b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n",
+            1 => replies::ACCEPTED,
             4 => b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}",
             5 => b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}",
             6 => b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
