@@ -5,9 +5,7 @@ use lambda_proto_capi::*;
 
 #[test]
 fn a_session_goes_through_all_its_steps() {
-    let mut made = Made::new(4096, LAMBDA_PROTO_REQUEST_MEMORY as usize);
-    made.ask(&event("\"Ada\""), 1000);
-    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    let mut made = Made::in_flight("\"Ada\"");
     assert_eq!(made.event().expect("an event"), b"\"Ada\"");
     assert_eq!(made.field(LAMBDA_PROTO_FIELD_REQUEST_ID).as_deref(), Some("7b"));
     assert_eq!(made.field(LAMBDA_PROTO_FIELD_CONTENT_TYPE).as_deref(), Some("application/json"));
@@ -35,9 +33,7 @@ fn a_session_goes_through_all_its_steps() {
 #[test]
 fn an_answer_may_be_the_event_itself_which_stays_until_it_is_settled() {
     for cut in 1..200 {
-        let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
-        made.ask(&event("\"Ada\""), cut);
-        assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        let mut made = Made::in_flight_cut("\"Ada\"", cut);
         let (at, length) = made.event_slice().expect("an event");
         // SAFETY: the client has handed out the slice.
         let body = unsafe { std::slice::from_raw_parts(at, length) };
@@ -57,8 +53,7 @@ fn an_answer_may_be_the_event_itself_which_stays_until_it_is_settled() {
 
 #[test]
 fn a_pipelined_answer_is_settled_before_its_reply_arrives() {
-    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
-    made.ask(&event("1"), 1000);
+    let mut made = Made::in_flight("1");
     for _ in 0..3 {
         assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
         assert_eq!(made.respond(b"", b"2", true), LAMBDA_PROTO_OK);
@@ -77,9 +72,8 @@ fn an_event_gets_more_memory_however_it_is_cut() {
     for piece in [1, 7, 100, 4096, usize::MAX] {
         for first in [0, 1, 200, 3000] {
             let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
-            let mut made = Made::growing(first, requests, [1 << 20, requests], 1);
-            made.ask(&event(&body), piece);
-            assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER, "{piece} {first}");
+            let made = Made::growing(first, requests, [1 << 20, requests], 1);
+            let made = made.with_event(&body, piece);
             assert_eq!(made.event().expect("an event"), body.as_bytes());
             assert_eq!(made.field(LAMBDA_PROTO_FIELD_REQUEST_ID).as_deref(), Some("7b"));
         }
@@ -120,9 +114,7 @@ fn an_announced_length_alone_asks_for_little_memory() {
 fn a_limit_that_is_raised_while_the_memory_is_in_use_lets_it_grow_for_the_next_event() {
     let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
     for piece in [1, 999, 1000, 100_000] {
-        let mut made = Made::growing(3000, requests, [0, requests], 1);
-        made.ask(&event("1"), 1000);
-        assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        let mut made = Made::growing(3000, requests, [0, requests], 1).with_event("1", 1000);
         let kind = LAMBDA_PROTO_MEMORY_EVENTS;
         // SAFETY: there is a client.
         assert_eq!(unsafe { lambda_proto_client_set_max_memory(made.client, kind, 1 << 20) }, 0);
@@ -173,9 +165,7 @@ fn a_long_report_gets_memory_or_is_cut() {
     let message = "m".repeat(100_000);
     for most in [0, 1 << 22] {
         let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
-        let mut made = Made::growing(3000, requests, [3000, most], 1);
-        made.ask(&event("1"), 1000);
-        assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        let mut made = Made::growing(3000, requests, [3000, most], 1).with_event("1", 1000);
         let fail = |made: &Made| made.fail(b"Function.Broken", message.as_bytes(), b"", b"");
         if most > 0 {
             assert_eq!(fail(&made), LAMBDA_PROTO_ERROR_MEMORY);
@@ -195,9 +185,7 @@ fn a_long_report_gets_memory_or_is_cut() {
 
 #[test]
 fn a_stream_sends_its_pieces_and_ends() {
-    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
-    made.ask(&event("1"), 1000);
-    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    let mut made = Made::in_flight("1");
     assert_eq!(made.stream(b"text/plain"), LAMBDA_PROTO_OK);
     let mut sent = String::new();
     for piece in ["Hello", "", ", Ada!"] {
@@ -220,9 +208,7 @@ fn a_stream_sends_its_pieces_and_ends() {
 
 #[test]
 fn warnings_come_one_at_a_time_and_before_the_receipt() {
-    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
-    made.ask(&event("1"), 1000);
-    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    let mut made = Made::in_flight("1");
     assert_eq!(made.warning().0, LAMBDA_PROTO_ERROR_PHASE);
     assert_eq!(made.respond(b"", b"2", false), LAMBDA_PROTO_OK);
     assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
@@ -248,9 +234,7 @@ fn warnings_come_one_at_a_time_and_before_the_receipt() {
 
 #[test]
 fn nothing_takes_the_place_of_an_event_before_the_receipt_that_waits_for_a_warning() {
-    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
-    made.ask(&event("\"Ada\""), 1000);
-    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    let mut made = Made::in_flight("\"Ada\"");
     let (at, length) = made.event_slice().expect("an event");
     assert_eq!(made.respond(b"", b"2", true), LAMBDA_PROTO_OK);
     assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
@@ -269,9 +253,7 @@ fn nothing_takes_the_place_of_an_event_before_the_receipt_that_waits_for_a_warni
 
 #[test]
 fn what_arrives_with_the_reply_does_not_take_the_place_of_the_event_before_the_receipt() {
-    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
-    made.ask(&event("\"Ada\""), 1000);
-    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    let mut made = Made::in_flight("\"Ada\"");
     let (at, length) = made.event_slice().expect("an event");
     assert_eq!(made.respond(b"", b"2", true), LAMBDA_PROTO_OK);
     assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
@@ -286,9 +268,7 @@ fn what_arrives_with_the_reply_does_not_take_the_place_of_the_event_before_the_r
 
 #[test]
 fn a_taken_event_stays_in_its_memory() {
-    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
-    made.ask(&event("\"Ada\""), 1000);
-    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    let mut made = Made::in_flight("\"Ada\"");
     let (at, length) = made.event_slice().expect("an event");
     let mut other = vec![0xaa; 512];
     let take = |other: &mut [u8]| {
@@ -314,9 +294,7 @@ fn a_taken_event_stays_in_its_memory() {
 
 #[test]
 fn an_event_whose_answer_is_a_stream_cannot_be_taken() {
-    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
-    made.ask(&event("\"Ada\""), 1000);
-    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    let mut made = Made::in_flight("\"Ada\"");
     let mut other = vec![0xaa; 512];
     let mut take = || {
         let (pointer, length) = (other.as_mut_ptr().cast(), other.len());
@@ -333,9 +311,7 @@ fn an_event_whose_answer_is_a_stream_cannot_be_taken() {
 
 #[test]
 fn a_report_that_is_refused_warns_only_when_it_is_sent() {
-    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
-    made.ask(&event("1"), 1000);
-    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    let mut made = Made::in_flight("1");
     assert_eq!(made.stream(b"text/plain"), LAMBDA_PROTO_OK);
     assert_eq!(made.chunk(b"one"), LAMBDA_PROTO_OK);
     assert_eq!(made.fail(b"A.B", b"message", b"", b""), LAMBDA_PROTO_ERROR_UNSENT);
@@ -355,9 +331,7 @@ fn a_report_that_is_refused_warns_only_when_it_is_sent() {
 #[test]
 fn a_withdrawn_body_is_never_read_again() {
     for sent in [0, 10] {
-        let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
-        made.ask(&event("1"), 1000);
-        assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        let mut made = Made::in_flight("1");
         let body = b"secret".to_vec();
         assert_eq!(made.respond(b"", &body, false), LAMBDA_PROTO_OK);
         assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);

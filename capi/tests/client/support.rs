@@ -75,6 +75,23 @@ impl Made {
         made
     }
 
+    /// A client with memory that suffices and this event in flight.
+    pub(crate) fn in_flight(body: &str) -> Self {
+        Self::in_flight_cut(body, 1000)
+    }
+
+    /// The same, with an event that arrives in pieces of this length.
+    pub(crate) fn in_flight_cut(body: &str, piece: usize) -> Self {
+        Self::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize).with_event(body, piece)
+    }
+
+    /// Asks for an event, which arrives in pieces of this length.
+    pub(crate) fn with_event(mut self, body: &str, piece: usize) -> Self {
+        self.ask(&event(body), piece);
+        assert_eq!(self.step(), LAMBDA_PROTO_STEP_ANSWER, "{piece} bytes at a time");
+        self
+    }
+
     /// Gives the client new memory, full of other bytes, and destroys the contents of the old one.
     pub(crate) fn give(&mut self, kind: i32, length: usize) {
         let mut memory = vec![0xaa; length];

@@ -37,6 +37,12 @@ static void no_memory(void)
     exit(70);
 }
 
+static void no_invocation(void)
+{
+    fputs("act: no invocation is in flight\n", stderr);
+    exit(70);
+}
+
 static void *take(struct act_block **memory, size_t size)
 {
     struct act_block *block = malloc(sizeof *block + size + 1);
@@ -542,23 +548,53 @@ void act_free(struct act *act)
     }
 }
 
-struct act_text act_describe(const struct act_member *members, size_t count)
+/* Appends a member; a null `data` is the JSON null. */
+static void put_member(struct buffer *buffer, const char *name, const void *data, size_t length)
 {
+    put_string(buffer, buffer->length > 1 ? "," : "");
+    put_json(buffer, name, strlen(name));
+    put_string(buffer, ":");
+    if (data == NULL)
+        put_string(buffer, "null");
+    else
+        put_json(buffer, data, length);
+}
+
+struct act_text act_describe(const lambda_proto_client *client)
+{
+    static const struct {
+        const char *name;
+        int32_t field;
+    } fields[] = {
+        {"request_id", LAMBDA_PROTO_FIELD_REQUEST_ID},
+        {"attempt_id", LAMBDA_PROTO_FIELD_ATTEMPT_ID},
+        {"function_arn", LAMBDA_PROTO_FIELD_FUNCTION_ARN},
+        {"trace_id", LAMBDA_PROTO_FIELD_TRACE_ID},
+        {"client_context", LAMBDA_PROTO_FIELD_CLIENT_CONTEXT},
+        {"cognito_identity", LAMBDA_PROTO_FIELD_COGNITO_IDENTITY},
+        {"tenant_id", LAMBDA_PROTO_FIELD_TENANT_ID},
+        {"content_type", LAMBDA_PROTO_FIELD_CONTENT_TYPE},
+    };
     struct buffer buffer = {NULL, 0, 0};
     struct act_text text;
+    uint64_t deadline;
+    char number[32];
     size_t index;
+
     put_string(&buffer, "{");
-    for (index = 0; index < count; index++) {
-        put_string(&buffer, index > 0 ? "," : "");
-        put_json(&buffer, members[index].name, strlen(members[index].name));
-        put_string(&buffer, ":");
-        if (members[index].data == NULL)
-            put_string(&buffer, "null");
-        else if (members[index].is_number)
-            put(&buffer, members[index].data, members[index].length);
-        else
-            put_json(&buffer, members[index].data, members[index].length);
+    for (index = 0; index < sizeof fields / sizeof *fields; index++) {
+        const char *value;
+        size_t length;
+
+        if (lambda_proto_client_field(client, fields[index].field, &value, &length) < 0)
+            no_invocation();
+        put_member(&buffer, fields[index].name, value, length);
     }
+    if (lambda_proto_client_deadline_ms(client, &deadline) < 0)
+        no_invocation();
+    snprintf(number, sizeof number, "%llu", (unsigned long long)deadline);
+    put_string(&buffer, ",\"deadline_ms\":");
+    put_string(&buffer, deadline > 0 ? number : "null");
     put_string(&buffer, "}");
     text.data = buffer.data;
     text.length = buffer.length;

@@ -1,8 +1,10 @@
-/* The function that the vectors for clients require (conformance/README.md), without a client: what
- * an event asks for, and the documents of its answers. The commands that play the vectors through
- * layer one and layer two share it. */
+/* The function that the vectors for clients require (conformance/README.md), without its I/O: what an
+ * event asks for, and the documents of its answers. The commands that play the vectors through layer
+ * one and layer two share it. */
 #ifndef ACT_H
 #define ACT_H
+
+#include <lambda_proto.h>
 
 #include <stddef.h>
 
@@ -27,22 +29,15 @@ struct act {
     struct act_block *memory;
 };
 
-/* A member of the answer to ACT_DESCRIBE; a null `data` is the JSON null. */
-struct act_member {
-    const char *name;
-    const void *data;
-    size_t length;
-    int is_number;
-};
-
 /* Reads an event. One that is not an act is ACT_ECHO. Ends the process if there is no memory. */
 void act_read(struct act *act, const void *event, size_t length);
 
 /* Frees what `act_read` allocated. */
 void act_free(struct act *act);
 
-/* Returns a JSON object with these members, to be freed by the caller. */
-struct act_text act_describe(const struct act_member *members, size_t count);
+/* Returns a JSON object that says what the client knows of the invocation in flight, to be freed by
+ * the caller. Ends the process if there is none. */
+struct act_text act_describe(const lambda_proto_client *client);
 
 /* Whether the environment has this variable with the value `fail`. */
 int act_is_told_to_fail(const char *variable);

@@ -181,42 +181,9 @@ static void respond(struct slot *slot, struct act_text type, const void *body, s
 
 static void describe(struct slot *slot)
 {
-    static const struct {
-        const char *name;
-        int32_t field;
-    } fields[] = {
-        {"request_id", LAMBDA_PROTO_FIELD_REQUEST_ID},
-        {"attempt_id", LAMBDA_PROTO_FIELD_ATTEMPT_ID},
-        {"function_arn", LAMBDA_PROTO_FIELD_FUNCTION_ARN},
-        {"trace_id", LAMBDA_PROTO_FIELD_TRACE_ID},
-        {"client_context", LAMBDA_PROTO_FIELD_CLIENT_CONTEXT},
-        {"cognito_identity", LAMBDA_PROTO_FIELD_COGNITO_IDENTITY},
-        {"tenant_id", LAMBDA_PROTO_FIELD_TENANT_ID},
-        {"content_type", LAMBDA_PROTO_FIELD_CONTENT_TYPE},
-    };
-    enum { FIELDS = sizeof fields / sizeof *fields };
-    struct act_member members[FIELDS + 1];
-    struct act_text json = {(char *)"application/json", 16}, text;
-    uint64_t deadline = 0;
-    char number[32];
-    size_t index;
+    const struct act_text json = {(char *)"application/json", 16};
+    struct act_text text = act_describe(slot->client);
 
-    for (index = 0; index < FIELDS; index++) {
-        const char *value = NULL;
-        size_t length = 0;
-
-        checked(lambda_proto_client_field(slot->client, fields[index].field, &value, &length));
-        members[index].name = fields[index].name;
-        members[index].data = value;
-        members[index].length = length;
-        members[index].is_number = 0;
-    }
-    checked(lambda_proto_client_deadline_ms(slot->client, &deadline));
-    members[FIELDS].name = "deadline_ms";
-    members[FIELDS].length = (size_t)sprintf(number, "%llu", (unsigned long long)deadline);
-    members[FIELDS].data = deadline > 0 ? number : NULL;
-    members[FIELDS].is_number = 1;
-    text = act_describe(members, FIELDS + 1);
     slot->body = text.data;
     respond(slot, json, text.data, text.length);
 }

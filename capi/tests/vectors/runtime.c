@@ -39,44 +39,10 @@ static int32_t respond_as(lambda_proto_runtime *runtime, struct act_text type, c
 
 static int32_t describe(lambda_proto_runtime *runtime)
 {
-    static const struct {
-        const char *name;
-        int32_t field;
-    } fields[] = {
-        {"request_id", LAMBDA_PROTO_FIELD_REQUEST_ID},
-        {"attempt_id", LAMBDA_PROTO_FIELD_ATTEMPT_ID},
-        {"function_arn", LAMBDA_PROTO_FIELD_FUNCTION_ARN},
-        {"trace_id", LAMBDA_PROTO_FIELD_TRACE_ID},
-        {"client_context", LAMBDA_PROTO_FIELD_CLIENT_CONTEXT},
-        {"cognito_identity", LAMBDA_PROTO_FIELD_COGNITO_IDENTITY},
-        {"tenant_id", LAMBDA_PROTO_FIELD_TENANT_ID},
-        {"content_type", LAMBDA_PROTO_FIELD_CONTENT_TYPE},
-    };
-    enum { FIELDS = sizeof fields / sizeof *fields };
-    const lambda_proto_client *client = lambda_proto_runtime_client(runtime);
-    struct act_member members[FIELDS + 1];
-    struct act_text text;
-    uint64_t deadline = 0;
-    char number[32];
-    size_t index;
-    int32_t code;
+    struct act_text text = act_describe(lambda_proto_runtime_client(runtime));
+    int32_t code = lambda_proto_runtime_respond(runtime, TEXT("application/json"), text.data,
+                                                text.length, 0);
 
-    for (index = 0; index < FIELDS; index++) {
-        const char *value = NULL;
-        size_t length = 0;
-        code = lambda_proto_client_field(client, fields[index].field, &value, &length);
-        if (code < 0)
-            return code;
-        members[index] = (struct act_member){fields[index].name, value, length, 0};
-    }
-    code = lambda_proto_client_deadline_ms(client, &deadline);
-    if (code < 0)
-        return code;
-    snprintf(number, sizeof number, "%llu", (unsigned long long)deadline);
-    members[FIELDS] = (struct act_member){
-        "deadline_ms", deadline > 0 ? number : NULL, strlen(number), 1};
-    text = act_describe(members, FIELDS + 1);
-    code = lambda_proto_runtime_respond(runtime, TEXT("application/json"), text.data, text.length, 0);
     free(text.data);
     return code;
 }
