@@ -1,64 +1,17 @@
-//! Layer two on its own: wrong use, losses, signals and memory, played by `capi/tests/runtime.c`
+//! Layer two on its own: wrong use, signals and memory, played by `capi/tests/runtime.c`
 //! under the sanitizers.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use lambda_interop::system_calls::{EachCosts, SystemCalls, Trace};
 use lambda_interop::{Pace, Process, ScriptedService};
-use lambda_proto_service::{Connection, Event, Place, Service};
+use lambda_proto_service::{Event, Place, Service};
 
-use crate::build::{self, SANITIZERS};
-
-/// The player of calls, built once.
-fn player() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let sources = build::with_layer_two(&["tests/runtime.c"]);
-        build::c("gcc", "runtime", &sources, &SANITIZERS)
-    })
-}
-
-fn play(address: &str, calls: &str) -> Process {
-    play_with(player(), address, calls)
-}
-
-/// Without the sanitizers, which look at what system calls read and limit no address space.
-fn plain_player() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build::c("gcc", "runtime-plain", &["tests/runtime.c"], &[]))
-}
-
-fn play_with(player: &Path, address: &str, calls: &str) -> Process {
-    let mut command = Command::new(player);
-    command.args(calls.split_whitespace()).env("AWS_LAMBDA_RUNTIME_API", address);
-    Process::start(&mut command).unwrap()
-}
-
-/// Waits for the end of the process, and checks what it wrote, without its log, and whether it
-/// ended well.
-#[track_caller]
-fn assert_played(process: &mut Process, expected: &[&str]) {
-    let status = process.wait().unwrap();
-    if let Some(last) = expected.last() {
-        process.wait_for_output(last).unwrap();
-    }
-    let output = process.output();
-    let results: Vec<_> =
-        output.lines().filter(|line| !line.starts_with("lambda_proto: ")).collect();
-    assert_eq!(results, expected, "{output}");
-    assert_eq!(status.code(), Some(0), "{output}");
-}
-
-/// The next connection, with its `next` open.
-fn asking(service: &Service) -> Connection {
-    let mut connection = service.connection();
-    connection.expect_next();
-    connection
-}
+use crate::build;
+use crate::player::{asking, assert_played, plain_player, play, play_with, player};
 
 #[test]
 fn calls_in_the_wrong_phase_are_refused_and_change_nothing() {
@@ -159,60 +112,6 @@ fn an_unanswered_invocation_is_reported_before_the_next_one() {
             "echo LAMBDA_PROTO_OK",
         ],
     );
-}
-
-/// The last body is freed before the last call, so a client that still used it would be reported.
-#[test]
-fn a_service_that_stays_away_ends_the_session_and_the_body_of_the_answer_is_free() {
-    let place = Place::deserted();
-    let service = Service::start_on(&place);
-    let mut process = play(place.address(), "open patience=300 next respond=body next respond=x");
-    let mut connection = asking(&service);
-    connection.send(Event::new("1", "event").bytes());
-    connection.request().assert_response("1");
-    // First nobody listens any more, then the connection ends.
-    drop(service);
-    drop(connection);
-    assert_played(
-        &mut process,
-        &[
-            "open LAMBDA_PROTO_OK",
-            "patience LAMBDA_PROTO_OK",
-            "next LAMBDA_PROTO_OK event",
-            "respond LAMBDA_PROTO_ERROR_UNREACHABLE refused",
-            "next LAMBDA_PROTO_ERROR_ENDED",
-            "respond LAMBDA_PROTO_ERROR_PHASE",
-        ],
-    );
-    for line in [
-        "lambda_proto: invocation 1: connection lost before the reply; sending the answer again",
-        "; trying again",
-        ", giving up: Connection refused",
-    ] {
-        assert!(process.output().contains(line), "{line}: {}", process.output());
-    }
-}
-
-#[test]
-fn a_lost_connection_is_made_again_and_an_outage_is_logged_with_its_end() {
-    let place = Place::deserted();
-    let mut process = play(place.address(), "open next echo");
-    process.wait_for_output("; trying again").unwrap();
-    let service = Service::start_on(&place);
-    asking(&service).close();
-    let mut connection = asking(&service);
-    connection.send(Event::new("1", "event").bytes());
-    connection.request().assert_response("1");
-    connection.close();
-    let mut connection = service.connection();
-    connection.request().assert_response("1");
-    connection.take_answer();
-    assert_played(
-        &mut process,
-        &["open LAMBDA_PROTO_OK", "next LAMBDA_PROTO_OK event", "echo LAMBDA_PROTO_OK"],
-    );
-    let output = process.output();
-    assert!(output.contains("lambda_proto: connected to the Runtime API at 127."), "{output}");
 }
 
 #[test]
@@ -518,41 +417,6 @@ fn a_stream_that_the_service_refuses_is_over_and_the_runtime_goes_on() {
             "echo LAMBDA_PROTO_OK",
         ],
     );
-}
-
-#[test]
-fn a_host_whose_name_is_unknown_is_unreachable_and_the_log_says_why() {
-    // A label of 64 characters, which is refused before anybody is asked for it.
-    let host = "n".repeat(64);
-    let mut process = play(&format!("{host}:80"), "open patience=1 next");
-    assert_played(
-        &mut process,
-        &[
-            "open LAMBDA_PROTO_OK",
-            "patience LAMBDA_PROTO_OK",
-            "next LAMBDA_PROTO_ERROR_UNREACHABLE other",
-        ],
-    );
-    let output = process.output();
-    let said = format!("{host} port 80, giving up: ");
-    let line = output.lines().find(|line| line.contains(&said));
-    let line = line.unwrap_or_else(|| panic!("{output}"));
-    assert!(!line.ends_with("No route to host") && !line.ends_with(": "), "{line}");
-}
-
-#[test]
-fn a_log_that_is_turned_off_is_silent() {
-    let mut process = play("127.0.0.1:9", "open patience=100 log=-1 next");
-    assert_played(
-        &mut process,
-        &[
-            "open LAMBDA_PROTO_OK",
-            "patience LAMBDA_PROTO_OK",
-            "log LAMBDA_PROTO_OK",
-            "next LAMBDA_PROTO_ERROR_UNREACHABLE refused",
-        ],
-    );
-    assert!(!process.output().contains("lambda_proto: "), "{}", process.output());
 }
 
 /// The system calls of this program, from its start to its end.

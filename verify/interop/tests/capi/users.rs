@@ -5,8 +5,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use lambda_interop::Process;
 use lambda_interop::under_lab::{Logged, Running, wait_until};
+use lambda_interop::{Process, c_programs};
 use lambda_lab::{FailureKind, FunctionFailure, InvokeError};
 use lambda_proto_service::{Event, Service};
 
@@ -173,7 +173,7 @@ fn the_bootstraps_in_c_are_runtimes_under_the_sanitizers() {
         ("libuv-sanitized", LIBUV, &["-luv"]),
     ] {
         let flags = [&SANITIZERS[..], libraries].concat();
-        let sources = build::with_layer_two(sources);
+        let sources = c_programs::with_layer_two(sources).unwrap();
         User::program(build::c("gcc", name, &sources, &flags)).is_a_runtime();
     }
 }

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use lambda_conformance::client::{End, Patience, load, play};
+use lambda_interop::c_programs::{self, Layer};
 
-use crate::build::{self, SANITIZERS};
+use crate::build::SANITIZERS;
 
 /// How many processes run at the same time; they mostly wait.
 const AT_ONCE: usize = 32;
@@ -50,10 +51,10 @@ fn conform(programs: &[PathBuf]) {
 
 #[test]
 fn both_layers_do_what_every_vector_says_under_the_sanitizers() {
-    let layer_one = ["tests/vectors/client.c", "tests/vectors/act.c"];
-    let layer_two = build::with_layer_two(&["tests/vectors/runtime.c", "tests/vectors/act.c"]);
-    conform(&[
-        build::c("gcc", "vectors-client", &layer_one, &SANITIZERS),
-        build::c("gcc", "vectors-runtime", &layer_two, &SANITIZERS),
-    ]);
+    let program = |layer, name| c_programs::vectors(layer, name, &SANITIZERS);
+    let programs = [
+        program(Layer::One, "vectors-client").unwrap_or_else(|error| panic!("{error}")),
+        program(Layer::Two, "vectors-runtime").unwrap_or_else(|error| panic!("{error}")),
+    ];
+    conform(&programs);
 }

@@ -11,6 +11,7 @@ use lambda_conformance::client::{
     CAN, Delivery, EXTENSION_CAN, End, File, Patience, Report, Vector, not_for_core, play,
     play_extension_in_memory, play_in_memory,
 };
+use lambda_interop::c_programs::{self, Layer};
 use lambda_interop::{Error, Result, fetch, programs};
 
 use crate::Outcome;
@@ -45,6 +46,18 @@ pub(crate) fn ours(files: &[File]) -> Result<Table> {
         process("std", "`lambda-proto-std`, a process", &CAN, programs::vectors("std")?),
         process("mio", "`lambda-proto-mio`, a process", &CAN, programs::vectors("mio")?),
         process("tokio", "`lambda-proto-tokio`, a process", &CAN, programs::vectors("tokio")?),
+        process(
+            "C, one",
+            "layer one of the C interface around `poll(2)`, a process",
+            &CAN,
+            c_programs::vectors(Layer::One, "results-client", &[])?,
+        ),
+        process(
+            "C, two",
+            "layer two of the C interface, a process",
+            &CAN,
+            c_programs::vectors(Layer::Two, "results-runtime", &[])?,
+        ),
     ];
     Ok(Table {
         title: "Clients of this project",
