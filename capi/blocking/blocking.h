@@ -7,6 +7,7 @@
  *  session.c   connects, writes, reads and logs as the client's steps say
  *  socket.c    system calls on the socket
  *  reach.c     connects again, with pauses, until the patience ends
+ *  outage.c    what slots share: how long none has had a connection
  *  memory.c    more memory for the client when it asks for it
  *  report.c    error reports, in UTF-8
  *  clock.c     time, pauses, and a number for the backoff
@@ -26,7 +27,7 @@
 
 struct lambda_proto_runtime {
     lambda_proto_client *client;
-    lambda_proto_outage *outage;
+    struct shared_outage *outage;
     void *events, *requests;
     size_t slots;
     size_t max_event;
@@ -37,7 +38,8 @@ struct lambda_proto_runtime {
     int last_lookup; /* why the name of the host was not resolved, as from getaddrinfo(), or 0 */
     uint32_t failed;    /* attempts to connect in a row */
     uint64_t due_ms;    /* when the next attempt is due; 0: none is planned */
-    uint64_t began_ms;  /* when the first of them was planned */
+    uint64_t began_ms;  /* when the first of them was planned; 0: this has never been connected */
+    int has_told;       /* the log has said that this slot has no connection */
     int is_signalled;   /* a signal handler has run during this call, and it has not been returned */
     int is_restoring;   /* restore_next() was interrupted */
     int is_stream_over; /* the service has ended the stream, and the program does not know yet */
@@ -99,6 +101,30 @@ int32_t blocking_read(lambda_proto_runtime *runtime, enum interruption interrupt
 /* Connects, again and again until the patience ends. What is known of the attempts outlasts an
  * interruption, so that signals neither hurry nor delay them. */
 int32_t blocking_reach(lambda_proto_runtime *runtime, enum interruption interruption);
+
+/* ---- outage.c */
+
+/* What follows a failed attempt to connect. */
+enum failure { TRY_AGAIN, GIVE_UP };
+
+/* An outage for one slot; NULL and errno if there is no memory. */
+struct shared_outage *blocking_outage_new(void);
+
+/* Leaves the outage, if there is one. The slot has no connection. */
+void blocking_outage_leave(lambda_proto_runtime *runtime);
+
+/* The slot has a connection. Returns whether the log has said that it had none. */
+int blocking_outage_connected(lambda_proto_runtime *runtime);
+
+/* The slot has no connection any more. */
+void blocking_outage_lost(lambda_proto_runtime *runtime);
+
+/* How much of the patience is left, in milliseconds. */
+uint64_t blocking_patience_left(const lambda_proto_runtime *runtime);
+
+/* An attempt to connect, which began at `began_ms`, has failed. `is_news`: whether the log has not
+ * said so for any of the slots. */
+enum failure blocking_outage_failed(lambda_proto_runtime *runtime, uint64_t began_ms, int *is_news);
 
 /* ---- memory.c */
 

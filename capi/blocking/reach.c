@@ -22,15 +22,6 @@ static const char *last_reason(const lambda_proto_runtime *runtime, char *room, 
     return room;
 }
 
-/* How much of the patience is left. */
-static uint64_t patience_left(const lambda_proto_runtime *runtime)
-{
-    uint64_t lasted = 0;
-
-    (void)lambda_proto_outage_lasted_ms(runtime->outage, blocking_now_ms(), &lasted);
-    return lasted < runtime->patience_ms ? runtime->patience_ms - lasted : 0;
-}
-
 /* Sleeps until the next attempt to connect is due, or the patience ends; -1 if a signal handler has
  * run before that and the call ends for it. */
 static int await_attempt(lambda_proto_runtime *runtime, enum interruption interruption)
@@ -42,7 +33,7 @@ static int await_attempt(lambda_proto_runtime *runtime, enum interruption interr
         if (blocking_is_interrupted(runtime, interruption))
             return -1;
         now = blocking_now_ms();
-        left = patience_left(runtime);
+        left = blocking_patience_left(runtime);
         if (now >= runtime->due_ms || left == 0)
             return 0;
         if (left > runtime->due_ms - now)
@@ -60,16 +51,17 @@ int32_t blocking_reach(lambda_proto_runtime *runtime, enum interruption interrup
     const char *host = lambda_proto_client_host(client);
     int port = (int)lambda_proto_client_port(client);
     uint64_t tried, left;
-    const char *reason;
+    enum failure failure;
     char room[128];
     int32_t wait;
+    int is_news;
 
     blocking_hang_up(runtime);
     if (runtime->due_ms == 0) {
         runtime->began_ms = blocking_now_ms();
         if (lambda_proto_client_losses(client) == LOSSES_TO_LOG)
             blocking_log(runtime, "the Runtime API at %s port %d keeps closing the connection before "
-                              "sending an invocation; backing off", host, port);
+                                  "sending an invocation; backing off", host, port);
     }
     for (;;) {
         if (runtime->due_ms == 0) {
@@ -80,11 +72,10 @@ int32_t blocking_reach(lambda_proto_runtime *runtime, enum interruption interrup
             return LAMBDA_PROTO_ERROR_INTERRUPTED;
         runtime->due_ms = 0;
         tried = blocking_now_ms();
-        left = patience_left(runtime);
+        left = blocking_patience_left(runtime);
         runtime->socket = blocking_connect(runtime, left > 0 ? left : 1, &runtime->last_errno);
         if (runtime->socket >= 0) {
-            (void)lambda_proto_outage_connected(runtime->outage);
-            if (runtime->failed > 0)
+            if (blocking_outage_connected(runtime))
                 blocking_log(runtime, "connected to the Runtime API at %s port %d after %lu.%lu s",
                              host, port,
                              (unsigned long)((blocking_now_ms() - runtime->began_ms) / 1000),
@@ -92,16 +83,14 @@ int32_t blocking_reach(lambda_proto_runtime *runtime, enum interruption interrup
             runtime->failed = 0;
             return lambda_proto_client_connected(client);
         }
-        (void)lambda_proto_outage_failed(runtime->outage, tried);
-        reason = last_reason(runtime, room, sizeof room);
-        if (patience_left(runtime) == 0) {
-            blocking_log(runtime, "no connection to the Runtime API at %s port %d, giving up: %s",
-                         host, port, reason);
+        failure = blocking_outage_failed(runtime, tried, &is_news);
+        if (is_news)
+            blocking_log(runtime, "no connection to the Runtime API at %s port %d%s: %s%s", host, port,
+                         failure == GIVE_UP ? ", giving up" : "",
+                         last_reason(runtime, room, sizeof room),
+                         failure == GIVE_UP ? "" : "; trying again");
+        if (failure == GIVE_UP)
             return LAMBDA_PROTO_ERROR_UNREACHABLE;
-        }
-        if (runtime->failed == 0)
-            blocking_log(runtime, "no connection to the Runtime API at %s port %d: %s; trying again",
-                         host, port, reason);
         if (runtime->failed < UINT32_MAX)
             runtime->failed++;
     }

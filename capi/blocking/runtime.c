@@ -49,7 +49,7 @@ int32_t lambda_proto_runtime_open(lambda_proto_runtime **runtime,
     new_runtime->socket = -1;
     new_runtime->log = STDERR_FILENO;
     client = malloc(lambda_proto_client_size());
-    new_runtime->outage = malloc(lambda_proto_outage_size());
+    new_runtime->outage = blocking_outage_new();
     new_runtime->events = calloc(1, FIRST_EVENTS);
     new_runtime->requests = calloc(1, FIRST_REQUESTS);
     if (client == NULL || new_runtime->outage == NULL || new_runtime->events == NULL
@@ -67,10 +67,8 @@ int32_t lambda_proto_runtime_open(lambda_proto_runtime **runtime,
         return code;
     }
     new_runtime->client = client;
-    code = lambda_proto_outage_init(new_runtime->outage, lambda_proto_outage_size());
-    if (code >= 0)
-        code = lambda_proto_client_give_memory(client, LAMBDA_PROTO_MEMORY_EVENTS,
-                                               new_runtime->events, FIRST_EVENTS);
+    code = lambda_proto_client_give_memory(client, LAMBDA_PROTO_MEMORY_EVENTS,
+                                           new_runtime->events, FIRST_EVENTS);
     if (code >= 0)
         code = lambda_proto_client_give_memory(client, LAMBDA_PROTO_MEMORY_REQUESTS,
                                                new_runtime->requests, FIRST_REQUESTS);
@@ -92,7 +90,7 @@ void lambda_proto_runtime_close(lambda_proto_runtime *runtime)
     if (runtime->client != NULL)
         lambda_proto_client_close(runtime->client);
     free(runtime->client);
-    free(runtime->outage);
+    blocking_outage_leave(runtime);
     free(runtime->events);
     free(runtime->requests);
     free(runtime);

@@ -130,7 +130,7 @@ void blocking_hang_up(lambda_proto_runtime *runtime)
         return;
     close(runtime->socket);
     runtime->socket = -1;
-    (void)lambda_proto_outage_lost(runtime->outage, blocking_now_ms());
+    blocking_outage_lost(runtime);
 }
 
 /* ---- Writing and reading -------------------------------------------------------------------- */

@@ -551,10 +551,9 @@ int32_t lambda_proto_http_prelude(int32_t status,
  * After ENDED, UNREACHABLE or SYSTEM the session is over, and the runtime uses no memory of the
  * program any more: close it, and exit with a code other than 0.
  *
- * Several slots have a runtime each, which know nothing of each other. One that cannot connect for
- * LAMBDA_PROTO_PATIENCE_MS ends with UNREACHABLE by itself, even if others are connected. After
- * ENDED, UNREACHABLE or SYSTEM in one slot, exit the process; the service starts another one with
- * all slots. */
+ * Several slots have a runtime each, in a thread of its own; lambda_proto_runtime_share_outage() lets
+ * them give up together. After ENDED, UNREACHABLE or SYSTEM in one slot, exit the process; the service
+ * starts another one with all slots. */
 typedef struct lambda_proto_runtime lambda_proto_runtime;
 
 /* Makes a runtime. An `address` of NULL is the value of AWS_LAMBDA_RUNTIME_API; `user_agent` as for
@@ -565,6 +564,18 @@ int32_t lambda_proto_runtime_open(lambda_proto_runtime **runtime,
                                   const char *address, size_t address_length,
                                   const char *user_agent, size_t user_agent_length,
                                   size_t slots);
+
+/* Lets a slot share what is known of outages with `other`, another slot of this program, before it
+ * has connected. The service counts on every slot, so one that cannot connect goes on trying while
+ * another one has a connection; all of them return UNREACHABLE when none has had one for as long as
+ * their patience. The log says once for all of them that the service cannot be reached. Each still
+ * waits for its own attempts.
+ *
+ * Without this call, a runtime knows nothing of others, and gives up by itself. `other` may be in use
+ * in another thread, but may not be closed during this call. Which of them is closed first afterwards
+ * does not matter. Errors: NULL, PHASE (`runtime` has connected, or has tried to). */
+int32_t lambda_proto_runtime_share_outage(lambda_proto_runtime *runtime,
+                                          lambda_proto_runtime *other);
 
 /* Waits for the next invocation, without a time limit, and hands out its event, which is valid until
  * the answer to it has been sent. If the previous invocation was not answered, reports that first.

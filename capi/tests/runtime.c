@@ -1,6 +1,8 @@
 /* Plays the calls of layer two that its arguments name, and writes a line for each: the call, the
  * name of its result, and what it hands out. The tests are verify/interop/tests/capi/layer_two.rs.
  *
+ *   slots=COUNT of what is opened from then on
+ *   another: the calls that follow go to the other of two slots          share its outage
  *   open, open=ADDRESS          close              patience=MS        max_event=BYTES
  *   next, restore               log=DESCRIPTOR     signals, quiet     null
  *   respond=BODY, echo          pipeline           respond_as=TYPE
@@ -26,7 +28,8 @@
 #define TEXT(literal) (literal), sizeof(literal) - 1
 #define NONE NULL, 0
 
-static lambda_proto_runtime *runtime;
+static lambda_proto_runtime *runtime, *other;
+static size_t slots = 1;
 static const uint8_t *event;
 static size_t event_length;
 static pid_t child;
@@ -131,6 +134,9 @@ static int32_t pass_null(void)
         || lambda_proto_runtime_set_patience_ms(NULL, 1) != null
         || lambda_proto_runtime_errno(NULL) != null)
         return 7;
+    if (lambda_proto_runtime_share_outage(NULL, runtime) != null
+        || lambda_proto_runtime_share_outage(runtime, NULL) != null)
+        return 9;
     /* A length that no object has. */
     code = lambda_proto_runtime_respond(runtime, NONE, "", (size_t)PTRDIFF_MAX + 1, 0);
     return code == LAMBDA_PROTO_ERROR_LENGTH ? 0 : 8;
@@ -179,7 +185,16 @@ static int32_t play(const char *call, char *argument)
     size_t length = argument == NULL ? 0 : strlen(argument);
 
     if (strcmp(call, "open") == 0)
-        return lambda_proto_runtime_open(&runtime, argument, length, NONE, 1);
+        return lambda_proto_runtime_open(&runtime, argument, length, NONE, slots);
+    if (strcmp(call, "another") == 0) {
+        lambda_proto_runtime *before = runtime;
+
+        runtime = other;
+        other = before;
+        return 0;
+    }
+    if (strcmp(call, "share") == 0)
+        return lambda_proto_runtime_share_outage(runtime, other);
     if (strcmp(call, "close") == 0) {
         lambda_proto_runtime_close(runtime);
         runtime = NULL;
@@ -219,6 +234,8 @@ static int32_t play(const char *call, char *argument)
         return pass_null();
     if (argument == NULL)
         return LAMBDA_PROTO_ERROR_ARGUMENT;
+    if (strcmp(call, "slots") == 0)
+        return slots = (size_t)atoi(argument), 0;
     if (strcmp(call, "patience") == 0)
         return lambda_proto_runtime_set_patience_ms(runtime, (uint32_t)atoi(argument));
     if (strcmp(call, "max_event") == 0)
@@ -260,5 +277,6 @@ int main(int count, char **arguments)
         free(call);
     }
     lambda_proto_runtime_close(runtime);
+    lambda_proto_runtime_close(other);
     return 0;
 }

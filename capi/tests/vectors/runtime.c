@@ -147,15 +147,21 @@ static void run_slots(size_t slots)
     const struct timespec moment = {0, 10 * 1000 * 1000};
     struct sigaction action;
     pthread_t *threads = calloc(slots, sizeof *threads);
+    lambda_proto_runtime **runtimes = calloc(slots, sizeof *runtimes);
     size_t index;
 
     memset(&action, 0, sizeof action);
     action.sa_handler = do_nothing;
     sigaction(SIGUSR1, &action, NULL);
-    for (index = 0; threads != NULL && index < slots; index++) {
-        lambda_proto_runtime *runtime = NULL;
-        if (lambda_proto_runtime_open(&runtime, NONE, NONE, slots) < 0
-            || pthread_create(&threads[index], NULL, run_slot, runtime) != 0)
+    if (threads == NULL || runtimes == NULL)
+        exit(1);
+    /* A runtime may be closed as soon as its thread runs, and is shared with before that. */
+    for (index = 0; index < slots; index++)
+        if (lambda_proto_runtime_open(&runtimes[index], NONE, NONE, slots) < 0
+            || lambda_proto_runtime_share_outage(runtimes[index], runtimes[0]) < 0)
+            exit(1);
+    for (index = 0; index < slots; index++) {
+        if (pthread_create(&threads[index], NULL, run_slot, runtimes[index]) != 0)
             exit(1);
         running++;
     }
@@ -166,6 +172,7 @@ static void run_slots(size_t slots)
     }
     for (index = 0; index < slots; index++)
         pthread_join(threads[index], NULL);
+    free(runtimes);
     free(threads);
 }
 
