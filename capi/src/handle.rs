@@ -111,20 +111,26 @@ pub(crate) unsafe fn command<'c>(client: *mut Client) -> Result<&'c mut Parts, C
     Ok(parts)
 }
 
+/// Whether there is a client at an address. Each function asks this first.
 #[inline]
 fn check(client: *const Client) -> Result<(), Code> {
-    if client.is_null() {
-        return Err(LAMBDA_PROTO_ERROR_NULL);
-    }
-    if !client.is_aligned() {
-        return Err(LAMBDA_PROTO_ERROR_ALIGNMENT);
-    }
     // SAFETY: the caller of every function vouches for memory of the size of a client.
-    let tag = unsafe { (*client).tag };
-    if tag != Client::tag(client) {
-        return Err(LAMBDA_PROTO_ERROR_HANDLE);
+    if !client.is_null() && client.is_aligned() && unsafe { (*client).tag } == Client::tag(client) {
+        return Ok(());
     }
-    Ok(())
+    Err(why_not(client))
+}
+
+/// What is wrong with an address that is not a client.
+#[cold]
+fn why_not(client: *const Client) -> Code {
+    if client.is_null() {
+        LAMBDA_PROTO_ERROR_NULL
+    } else if !client.is_aligned() {
+        LAMBDA_PROTO_ERROR_ALIGNMENT
+    } else {
+        LAMBDA_PROTO_ERROR_HANDLE
+    }
 }
 
 /// The size of a client in bytes.
