@@ -432,6 +432,15 @@ int32_t lambda_proto_client_fail(lambda_proto_client *client,
                                  const char *trace, size_t trace_length,
                                  const char *cause, size_t cause_length);
 
+/* Reports that the invocation failed, as _fail(), with a report that the program has written: `json`
+ * is sent unchanged and not checked. If it is empty, or longer than 1 MiB or the memory for requests
+ * that cannot grow, a report made of `type` and `message` is sent instead. Errors: as _fail(). */
+int32_t lambda_proto_client_fail_json(lambda_proto_client *client,
+                                      const char *type, size_t type_length,
+                                      const char *message, size_t message_length,
+                                      const char *json, size_t json_length,
+                                      const char *cause, size_t cause_length);
+
 /* Reports that the handler gave no answer to the invocation in flight. Does nothing if there is no
  * invocation, or if it has been answered. */
 int32_t lambda_proto_client_give_up(lambda_proto_client *client);

@@ -218,8 +218,13 @@ struct Texts {
     error_type: (*const c_char, usize),
     message: (*const c_char, usize),
     trace: (*const c_char, usize),
+    /// JSON of the caller, to send instead of the first three.
+    json: (*const c_char, usize),
     cause: (*const c_char, usize),
 }
+
+/// No text.
+const NOTHING: (*const c_char, usize) = (core::ptr::null(), 0);
 
 /// Sends a report, if there is memory for all of it or none can be had.
 unsafe fn report(
@@ -227,17 +232,21 @@ unsafe fn report(
     texts: &Texts,
     send: fn(&mut Parts, &ErrorReport<'_>) -> Result<(), CommandError>,
 ) -> Result<Code, Code> {
-    let Texts { error_type, message, trace, cause } = texts;
+    let Texts { error_type, message, trace, json, cause } = texts;
     // SAFETY: the caller vouches for the pointers.
-    let [error_type, message, trace, cause] = unsafe {
+    let [error_type, message, trace, json, cause] = unsafe {
         [
             text(error_type.0, error_type.1)?,
             text(message.0, message.1)?,
             text(trace.0, trace.1)?,
+            text(json.0, json.1)?,
             text(cause.0, cause.1)?,
         ]
     };
     let mut report = ErrorReport::new(error_type, message).stack_trace(trace);
+    if !json.is_empty() {
+        report = report.json(json);
+    }
     if !cause.is_empty() {
         report = report.xray_cause(cause);
     }
@@ -276,6 +285,18 @@ fn check_requests(
     Ok(())
 }
 
+/// Fails the invocation, and keeps the warning.
+fn fail(parts: &mut Parts, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+    let warnings = &mut parts.warnings;
+    let before = warnings.count();
+    let sent = parts.client.exchange().fail(report, |warning| warnings.push(warning));
+    // Core warns first. If the call can be repeated, that call warns.
+    if matches!(sent, Err(CommandError::Unsent { .. } | CommandError::BufferTooSmall(_))) {
+        warnings.forget_since(before);
+    }
+    sent
+}
+
 /// Reports that the invocation failed.
 ///
 /// # Safety
@@ -297,20 +318,39 @@ pub unsafe extern "C" fn lambda_proto_client_fail(
         error_type: (error_type, error_type_length),
         message: (message, message_length),
         trace: (trace, trace_length),
+        json: NOTHING,
         cause: (cause, cause_length),
     };
-    let send = |parts: &mut Parts, report: &ErrorReport<'_>| {
-        let warnings = &mut parts.warnings;
-        let before = warnings.count();
-        let sent = parts.client.exchange().fail(report, |warning| warnings.push(warning));
-        // Core warns first. If the call can be repeated, that call warns.
-        if matches!(sent, Err(CommandError::Unsent { .. } | CommandError::BufferTooSmall(_))) {
-            warnings.forget_since(before);
-        }
-        sent
+    // SAFETY: the caller vouches for the pointers.
+    code(unsafe { report(client, &texts, fail) })
+}
+
+/// Reports that the invocation failed, with JSON of the caller.
+///
+/// # Safety
+///
+/// As the [crate](crate#safety) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lambda_proto_client_fail_json(
+    client: *mut Client,
+    error_type: *const c_char,
+    error_type_length: usize,
+    message: *const c_char,
+    message_length: usize,
+    json: *const c_char,
+    json_length: usize,
+    cause: *const c_char,
+    cause_length: usize,
+) -> i32 {
+    let texts = Texts {
+        error_type: (error_type, error_type_length),
+        message: (message, message_length),
+        trace: NOTHING,
+        json: (json, json_length),
+        cause: (cause, cause_length),
     };
     // SAFETY: the caller vouches for the pointers.
-    code(unsafe { report(client, &texts, send) })
+    code(unsafe { report(client, &texts, fail) })
 }
 
 /// Reports that the function could not start.
@@ -334,6 +374,7 @@ pub unsafe extern "C" fn lambda_proto_client_fail_init(
         error_type: (error_type, error_type_length),
         message: (message, message_length),
         trace: (trace, trace_length),
+        json: NOTHING,
         cause: (cause, cause_length),
     };
     // SAFETY: the caller vouches for the pointers.
@@ -361,6 +402,7 @@ pub unsafe extern "C" fn lambda_proto_client_fail_restore(
         error_type: (error_type, error_type_length),
         message: (message, message_length),
         trace: (trace, trace_length),
+        json: NOTHING,
         cause: (cause, cause_length),
     };
     // SAFETY: the caller vouches for the pointers.

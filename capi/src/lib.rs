@@ -38,7 +38,7 @@ mod text;
 
 pub use commands::{
     lambda_proto_client_ask, lambda_proto_client_chunk, lambda_proto_client_fail,
-    lambda_proto_client_fail_init, lambda_proto_client_fail_restore, lambda_proto_client_finish,
+    lambda_proto_client_fail_init, lambda_proto_client_fail_json, lambda_proto_client_fail_restore, lambda_proto_client_finish,
     lambda_proto_client_give_up, lambda_proto_client_respond, lambda_proto_client_restore_next,
     lambda_proto_client_shut_down, lambda_proto_client_stream, lambda_proto_client_withdraw,
 };

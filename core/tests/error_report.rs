@@ -341,6 +341,31 @@ fn error_trailers_in_a_buffer_that_is_too_small_change_nothing() {
     assert_eq!(machine.finish_with_error(&report, &mut vec![0; needed]), Ok(needed));
 }
 
+#[test]
+fn json_of_the_program_is_sent_unchanged_up_to_the_limit() {
+    let json = r#"{"errorType":"Dry","requestId":"7b","trace":["é"]}"#;
+    let report = ErrorReport::new("Dry", "the pump is dry").json(json);
+    assert_eq!(text(&report), json);
+    assert_eq!(text(&report.limit(json.len())), json);
+    let (kind, message, _) = read(&encode(&report.limit(json.len() - 1)));
+    assert_eq!(kind, "Dry");
+    assert!("the pump is dry".starts_with(&message));
+
+    let longest = format!("\"{}\"", "a".repeat(MAX_ERROR_BODY - 2));
+    assert_eq!(text(&report.json(&longest)), longest);
+    let too_long = format!("{longest} ");
+    assert_eq!(read(&encode(&report.json(&too_long))).1, "the pump is dry");
+}
+
+#[test]
+fn json_of_the_program_goes_into_trailers() {
+    let report = ErrorReport::new("A.B", "m").json("[1]");
+    assert_eq!(read_trailers(&trailers(&report)), ("A.B".to_owned(), b"[1]".to_vec()));
+    let long = format!("\"{}\"", "a".repeat(MAX_ERROR_TRAILERS));
+    let (kind, json) = read_trailers(&trailers(&report.json(&long)));
+    assert_eq!((kind.as_str(), read(&json).1.as_str()), ("A.B", "m"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..Default::default() })]
 

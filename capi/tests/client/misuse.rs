@@ -117,6 +117,7 @@ fn all(client: *mut Client) -> Vec<(&'static str, i32)> {
         lambda_proto_client_chunk(client, nothing, 0),
         lambda_proto_client_finish(client, 0),
         lambda_proto_client_fail(client, none, 0, none, 0, none, 0, none, 0),
+        lambda_proto_client_fail_json(client, none, 0, none, 0, none, 0, none, 0),
         lambda_proto_client_give_up(client),
         lambda_proto_client_fail_init(client, none, 0, none, 0, none, 0, none, 0),
         lambda_proto_client_restore_next(client),
@@ -224,6 +225,7 @@ fn texts_and_bodies_are_checked() {
         (b"", b"", b"", b"\xed\xa0\x80"),
     ] {
         assert_eq!(made.fail(kind, message, trace, cause), LAMBDA_PROTO_ERROR_UTF8);
+        assert_eq!(made.fail_json(kind, message, trace, cause), LAMBDA_PROTO_ERROR_UTF8);
     }
     for content_type in [&b"a\r\nb"[..], b"\0", &[b'a'; 257]] {
         assert_eq!(made.respond(content_type, b"1", false), LAMBDA_PROTO_ERROR_CONTENT_TYPE);

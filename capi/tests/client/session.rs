@@ -184,6 +184,30 @@ fn a_long_report_gets_memory_or_is_cut() {
 }
 
 #[test]
+fn a_report_in_json_of_the_program_is_sent_unchanged_if_there_is_memory_for_it() {
+    let json = format!("{{\"requestId\":\"7b\",\"trace\":[\"{}\"]}}", "f".repeat(100_000));
+    for most in [0, 1 << 22] {
+        let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
+        let mut made = Made::growing(3000, requests, [3000, most], 1);
+        made.ask(&event("1"), 1000);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        let fail = |made: &Made| made.fail_json(b"Dry", b"no water", json.as_bytes(), b"{}");
+        if most > 0 {
+            assert_eq!(fail(&made), LAMBDA_PROTO_ERROR_MEMORY);
+            made.give(LAMBDA_PROTO_MEMORY_REQUESTS, made.needed(LAMBDA_PROTO_MEMORY_REQUESTS));
+        }
+        assert_eq!(fail(&made), LAMBDA_PROTO_OK);
+        let (step, warnings) = made.step_with_warnings();
+        assert_eq!(step, LAMBDA_PROTO_STEP_WRITE);
+        assert_eq!(warnings[0].1, "invocation 7b: failed: Dry: no water");
+        let sent = made.send();
+        assert!(sent.contains("\r\nLambda-Runtime-Function-Error-Type: Dry\r\n"), "{sent}");
+        let body = if most > 0 { &json } else { r#"{"errorType":"Dry","errorMessage":"no water"}"# };
+        assert!(sent.ends_with(&format!("Content-Length: {}\r\n\r\n{body}", body.len())));
+    }
+}
+
+#[test]
 fn a_stream_sends_its_pieces_and_ends() {
     let mut made = Made::in_flight("1");
     assert_eq!(made.stream(b"text/plain"), LAMBDA_PROTO_OK);

@@ -320,6 +320,23 @@ impl Made {
         }
     }
 
+    pub(crate) fn fail_json(&self, kind: &[u8], message: &[u8], json: &[u8], cause: &[u8]) -> i32 {
+        // SAFETY: there is a client.
+        unsafe {
+            lambda_proto_client_fail_json(
+                self.client,
+                kind.as_ptr().cast(),
+                kind.len(),
+                message.as_ptr().cast(),
+                message.len(),
+                json.as_ptr().cast(),
+                json.len(),
+                cause.as_ptr().cast(),
+                cause.len(),
+            )
+        }
+    }
+
     /// Ends the use of the client, and returns its memory.
     pub(crate) fn close(self) -> Place {
         // SAFETY: there is a client.

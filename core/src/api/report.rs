@@ -28,6 +28,7 @@ pub struct ErrorReport<'a> {
     message: &'a str,
     stack_trace: &'a str,
     xray_cause: Option<&'a str>,
+    json: Option<&'a str>,
     limit: usize,
 }
 
@@ -50,7 +51,14 @@ impl<'a> ErrorReport<'a> {
     pub const fn new(error_type: &'a str, message: &'a str) -> Self {
         // Without a type, send the one that the service itself uses for unknown errors.
         let error_type = if error_type.is_empty() { "Runtime.Unknown" } else { error_type };
-        Self { error_type, message, stack_trace: "", xray_cause: None, limit: MAX_ERROR_BODY }
+        Self {
+            error_type,
+            message,
+            stack_trace: "",
+            xray_cause: None,
+            json: None,
+            limit: MAX_ERROR_BODY,
+        }
     }
 
     /// Adds a stack trace, one frame per line; empty lines are skipped.
@@ -68,6 +76,25 @@ impl<'a> ErrorReport<'a> {
     #[must_use]
     pub const fn xray_cause(mut self, json: &'a str) -> Self {
         self.xray_cause = Some(json);
+        self
+    }
+
+    /// Sends this JSON instead of the one made of type, message and stack trace, for programs whose
+    /// reports have other members. It is sent unchanged, and not checked. One that is longer than the
+    /// [limit](Self::limit) cannot be cut: the other parts are sent then.
+    ///
+    /// ```
+    /// use lambda_proto::api::ErrorReport;
+    ///
+    /// let report = ErrorReport::new("TypeError", "no such table").json(r#"{"errorType":"TypeError","trace":[]}"#);
+    /// let mut json = [0; 64];
+    /// let length = report.encode_json(&mut json)?;
+    /// assert_eq!(&json[..length], br#"{"errorType":"TypeError","trace":[]}"#);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn json(mut self, json: &'a str) -> Self {
+        self.json = Some(json);
         self
     }
 
@@ -123,6 +150,9 @@ impl<'a> ErrorReport<'a> {
     }
 
     pub(super) fn put_json(&self, sink: &mut dyn Sink) {
+        if let Some(json) = self.json.filter(|json| json.len() <= self.limit) {
+            return sink.put(json.as_bytes());
+        }
         // `left` is what the texts may use, escapes included. The type has the first claim, then
         // the message, then the frames: whatever comes last is cut first. `put_escaped` returns at
         // most what it was given, so `left` does not underflow.

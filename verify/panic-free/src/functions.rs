@@ -39,6 +39,7 @@ pub(crate) fn keep() {
         api::EndpointError::problem,
         api::ErrorReport::encode_json,
         api::ErrorReport::encode_trailers,
+        api::ErrorReport::json,
         api::ErrorReport::limit,
         api::ErrorReport::new,
         api::ErrorReport::stack_trace,
