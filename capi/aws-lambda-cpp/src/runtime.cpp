@@ -1,0 +1,183 @@
+#include "aws/lambda-runtime/runtime.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <utility>
+
+#include <cxxabi.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "aws/lambda-runtime/version.h"
+#include "pool.h"
+#include "report.h"
+
+namespace aws {
+namespace lambda_runtime {
+
+using http::response_code;
+
+namespace {
+
+/// Runs a call. The callers of the clients in C cannot pass an exception on.
+template <typename Outcome, typename Call> Outcome guarded(Call call)
+{
+    try {
+        return call();
+    } catch (const std::exception &error) {
+        // No memory, or an invalid address.
+        detail::log(error.what());
+        return response_code::REQUEST_NOT_MADE;
+    }
+}
+
+/// The id as get_next() has returned it.
+std::string decoded(detail::pool &pool, const std::string &request_id)
+{
+    return pool.has_in_flight(request_id) ? request_id : detail::percent_decoded(request_id);
+}
+
+} // namespace
+
+invocation_response invocation_response::success(const std::string &payload,
+                                                 const std::string &content_type)
+{
+    return invocation_response(payload, content_type, true);
+}
+
+invocation_response invocation_response::failure(const std::string &error_message,
+                                                 const std::string &error_type,
+                                                 const std::string &xray_response)
+{
+    const std::string json = "{\"errorMessage\":" + detail::json_string(error_message)
+        + ",\"errorType\":" + detail::json_string(error_type) + ",\"stackTrace\":[]}";
+    return invocation_response(json, "application/json", false, xray_response);
+}
+
+runtime::runtime(const std::string &endpoint, const std::string &user_agent)
+    : m_pool(new detail::pool(endpoint, user_agent))
+{
+}
+
+runtime::runtime(const std::string &endpoint) : runtime(endpoint, std::string()) {}
+
+runtime::~runtime() = default;
+
+runtime::next_outcome runtime::get_next()
+{
+    return guarded<next_outcome>([&] { return m_pool->next(); });
+}
+
+runtime::post_outcome runtime::post_success(const std::string &request_id,
+                                            const invocation_response &response,
+                                            const std::string &invocation_id)
+{
+    return guarded<post_outcome>(
+        [&] { return m_pool->post(request_id, invocation_id, response, true); });
+}
+
+runtime::post_outcome runtime::post_success(const std::string &request_id,
+                                            const invocation_response &response)
+{
+    return guarded<post_outcome>(
+        [&] { return m_pool->post(decoded(*m_pool, request_id), std::string(), response, true); });
+}
+
+runtime::post_outcome runtime::post_failure(const std::string &request_id,
+                                            const invocation_response &response,
+                                            const std::string &invocation_id)
+{
+    return guarded<post_outcome>(
+        [&] { return m_pool->post(request_id, invocation_id, response, false); });
+}
+
+runtime::post_outcome runtime::post_failure(const std::string &request_id,
+                                            const invocation_response &response)
+{
+    return guarded<post_outcome>(
+        [&] { return m_pool->post(decoded(*m_pool, request_id), std::string(), response, false); });
+}
+
+runtime::post_outcome runtime::post_init_error(const runtime_response &init_error_response)
+{
+    return guarded<post_outcome>([&] { return m_pool->fail_init(init_error_response); });
+}
+
+namespace {
+
+invocation_response call(const std::function<invocation_response(const invocation_request &)> &handler,
+                         const invocation_request &request)
+{
+    try {
+        return handler(request);
+    } catch (const abi::__forced_unwind &) {
+        throw; // a cancelled thread
+    } catch (const std::exception &error) {
+        return invocation_response::failure(error.what(), "Function.Exception");
+    } catch (...) {
+        return invocation_response::failure("the handler threw something that is not a std::exception",
+                                            "Function.Exception");
+    }
+}
+
+} // namespace
+
+void run_handler(const std::function<invocation_response(const invocation_request &)> &handler)
+{
+    const char *endpoint = std::getenv("AWS_LAMBDA_RUNTIME_API");
+    if (endpoint == nullptr) {
+        detail::log(lambda_proto_error_text(LAMBDA_PROTO_ERROR_ENVIRONMENT));
+        return;
+    }
+    runtime client(endpoint);
+    for (;;) {
+        const runtime::next_outcome next = client.get_next();
+        if (!next.is_success())
+            return;
+        const invocation_request &request = next.get_result();
+        const invocation_response response = call(handler, request);
+        const runtime::post_outcome posted = response.is_success()
+            ? client.post_success(request.request_id, response, request.invocation_id)
+            : client.post_failure(request.request_id, response, request.invocation_id);
+        // A refusal ends its invocation only, and get_next() knows whether the runtime is over.
+        (void)posted;
+    }
+}
+
+unsigned get_version_major() { return static_cast<unsigned>(std::atoi(get_version())); }
+
+unsigned get_version_minor()
+{
+    unsigned major = 0, minor = 0;
+    std::sscanf(get_version(), "%u.%u", &major, &minor);
+    return minor;
+}
+
+unsigned get_version_patch()
+{
+    unsigned major = 0, minor = 0, patch = 0;
+    std::sscanf(get_version(), "%u.%u.%u", &major, &minor, &patch);
+    return patch;
+}
+
+const char *get_version() { return lambda_proto_version(); }
+
+namespace detail {
+
+void log(const char *text, std::size_t length) { log(std::string(text, length)); }
+
+void log(const std::string &text)
+{
+    // One write, so that lines of several threads do not mix.
+    const std::string line = "lambda_proto: " + text + "\n";
+    ssize_t written;
+    do
+        written = write(STDERR_FILENO, line.data(), line.size());
+    while (written < 0 && errno == EINTR);
+}
+
+} // namespace detail
+
+} // namespace lambda_runtime
+} // namespace aws
