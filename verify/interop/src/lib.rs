@@ -14,6 +14,7 @@
 #![cfg(feature = "harness")]
 
 mod answer;
+pub mod aws_clients;
 pub mod c_programs;
 pub mod conformance;
 mod emulator;

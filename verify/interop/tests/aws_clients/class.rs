@@ -1,0 +1,352 @@
+//! The class by itself, in the ways in which the clients use it, and against hostile services. The
+//! calls are made by `capi/aws-lambda-cpp/tests/calls.cpp` under the sanitizers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use lambda_interop::Process;
+use lambda_proto_service::{Connection, Event, Service, reply};
+
+use crate::programs::{run, sources};
+
+/// The program with the library's sources, compiled with sanitizers, and its C library.
+fn calls() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("aws-lambda-cpp");
+        let (prefix, program) = (folder.join("lambda_proto"), folder.join("calls"));
+        fs::create_dir_all(&folder).unwrap();
+        run(Command::new(sources().join("../install")).arg(&prefix));
+        let mut command = Command::new("g++");
+        command.args(["-std=c++11", "-Wall", "-Wextra", "-pedantic", "-Werror", "-O1", "-g"]);
+        command.args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-pthread"]);
+        command.arg("-I").arg(sources().join("include")).arg("-I").arg(prefix.join("include"));
+        let sources = ["pool", "report", "runtime", "session", "socket"]
+            .map(|name| sources().join(format!("src/{name}.cpp")));
+        command.args(sources).arg(self::sources().join("tests/calls.cpp"));
+        run(command.arg(prefix.join("lib/liblambda_proto_core.a")).arg("-o").arg(&program));
+        program
+    })
+}
+
+fn call(service: &Service, calls: &[&str]) -> Process {
+    call_with(service, calls, &[])
+}
+
+fn call_with(service: &Service, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+    let mut command = Command::new(calls());
+    command.args(arguments).env("AWS_LAMBDA_RUNTIME_API", service.address());
+    command.env_remove("AWS_LAMBDA_MAX_CONCURRENCY").envs(variables.iter().copied());
+    Process::start(&mut command).unwrap()
+}
+
+/// Waits for the end of the process, and checks its lines without its log.
+#[track_caller]
+fn assert_said(process: &mut Process, expected: &[&str]) {
+    let status = process.wait().unwrap();
+    if let Some(last) = expected.last() {
+        process.wait_for_output(last).unwrap();
+    }
+    let output = process.output();
+    let said: Vec<_> = output.lines().filter(|line| !line.starts_with("lambda_proto: ")).collect();
+    assert_eq!(said, expected, "{output}");
+    assert_eq!(status.code(), Some(0), "{output}");
+}
+
+/// The next connection, with its `next` open.
+fn asking(service: &Service) -> Connection {
+    let mut connection = service.connection();
+    connection.expect_next();
+    connection
+}
+
+fn event(id: &str, attempt: &str) -> Event {
+    Event::new(id, "event").header("Lambda-Runtime-Invocation-Id", attempt)
+}
+
+#[test]
+fn the_headers_and_types_do_what_they_say() {
+    let service = Service::start();
+    assert_said(&mut call(&service, &["facts"]), &["facts ok"]);
+    service.expect_no_connection();
+}
+
+#[test]
+fn invocations_are_answered_one_after_the_other_on_one_connection() {
+    const REPORT: &str = r#"{"errorType":"A.B","errorMessage":"m","requestId":"2","trace":["é"]}"#;
+    let service = Service::start();
+    let failure = format!("failure|2|{REPORT}");
+    let calls = ["next", "success3|1|a|one", "next", &failure, "next", "success|3|three"];
+    let mut process = call(&service, &calls);
+    let mut connection = asking(&service);
+    connection.send(event("1", "a").bytes());
+    let answer = connection.request();
+    answer.assert_response("1");
+    assert_eq!(answer.header("Content-Type"), Some("a/b"));
+    assert_eq!(answer.header("User-Agent"), Some("calls/1"));
+    assert_eq!(answer.header("Lambda-Runtime-Invocation-Id"), Some("a"));
+    assert_eq!(answer.body, b"one");
+    connection.take_answer();
+
+    connection.expect_next();
+    connection.send(event("2", "b").bytes());
+    let answer = connection.request();
+    answer.assert_error("2", "A.B");
+    // The dialect with two arguments does not say it.
+    assert_eq!(answer.header("Lambda-Runtime-Invocation-Id"), Some("b"));
+    assert_eq!(answer.header("Lambda-Runtime-Function-XRay-Error-Cause"), Some("{}"));
+    assert_eq!(String::from_utf8(answer.body).unwrap(), REPORT);
+    connection.take_answer();
+
+    connection.expect_next();
+    connection.send(Event::new("3", "event").bytes());
+    let answer = connection.request();
+    assert_eq!(answer.header("Lambda-Runtime-Invocation-Id"), None);
+    connection.take_answer();
+    assert_said(
+        &mut process,
+        &[
+            "next ok 1 a event",
+            "success3 ok",
+            "next ok 2 b event",
+            "failure ok",
+            "next ok 3  event",
+            "success ok",
+        ],
+    );
+    service.expect_no_connection();
+}
+
+#[test]
+fn an_invocation_that_was_answered_elsewhere_leaves_its_connection_to_the_next_one() {
+    let service = Service::start();
+    let mut process = call(&service, &["next", "next", "next", "success|3|three"]);
+    let mut connection = asking(&service);
+    for id in ["1", "2", "3"] {
+        connection.send(event(id, "a").bytes());
+        if id != "3" {
+            connection.expect_next();
+        }
+    }
+    connection.request().assert_response("3");
+    connection.take_answer();
+    assert_said(
+        &mut process,
+        &["next ok 1 a event", "next ok 2 a event", "next ok 3 a event", "success ok"],
+    );
+}
+
+#[test]
+fn one_thread_answers_while_another_waits_for_an_invocation() {
+    let service = Service::start();
+    let mut process = call(&service, &["next", "thread", "success|1|one", "join", "success|2|two"]);
+    let mut waiting = asking(&service);
+    waiting.send(event("1", "a").bytes());
+    // Which of them uses this connection depends on the threads.
+    let mut other = service.connection();
+    let (first, second) = (waiting.request(), other.request());
+    let (mut waiting, mut other, answer) =
+        if first.is_next() { (waiting, other, second) } else { (other, waiting, first) };
+    answer.assert_response("1");
+    assert_eq!(answer.header("Lambda-Runtime-Invocation-Id"), Some("a"));
+    other.take_answer();
+    process.wait_for_output("success ok").unwrap();
+    waiting.send(event("2", "b").bytes());
+    waiting.request().assert_response("2");
+    waiting.take_answer();
+    assert_said(
+        &mut process,
+        &["next ok 1 a event", "success ok", "thread ok 2 b event", "success ok"],
+    );
+}
+
+#[test]
+fn an_id_that_is_not_in_flight_may_be_posted_and_may_be_percent_encoded() {
+    let service = Service::start();
+    let calls = [
+        "success|a%2Fb%20c%25|x",
+        "success3|a/b c%41|attempt|x",
+        r#"failure3|7||{"errorType":"A"}"#,
+    ];
+    let mut process = call(&service, &calls);
+    let mut connection = service.connection();
+    let path = |id: &str, call: &str| format!("/2018-06-01/runtime/invocation/{id}/{call}");
+    let answer = connection.request();
+    assert_eq!(answer.path, path("a%2Fb%20c%25", "response"));
+    connection.answer(400, "", "");
+    let answer = connection.request();
+    assert_eq!(answer.path, path("a%2Fb%20c%2541", "response"));
+    assert_eq!(answer.header("Lambda-Runtime-Invocation-Id"), Some("attempt"));
+    connection.take_answer();
+    let answer = connection.request();
+    assert_eq!(answer.path, path("7", "error"));
+    assert_eq!(answer.body, br#"{"errorType":"A"}"#);
+    connection.take_answer();
+    assert_said(&mut process, &["success 400", "success3 ok", "failure3 ok"]);
+}
+
+#[test]
+fn an_id_or_type_that_cannot_be_sent_is_refused_without_a_request() {
+    let service = Service::start();
+    let long = format!("success|{}|x", "a".repeat(100_000));
+    let calls =
+        ["success||x", "success|a%0d%0ab|x", "success3| a||x", "success3|a|b\r\nc|x", &long];
+    let mut process = call(&service, &calls);
+    let refused = ["success -1", "success -1", "success3 -1", "success3 -1", "success -1"];
+    assert_said(&mut process, &refused);
+
+    let mut process = call(&service, &["next", "typed|1|a\r\nb: c", "next"]);
+    let mut connection = asking(&service);
+    connection.send(event("1", "a").bytes());
+    // The invocation was not answered, so the next call leaves it.
+    connection.expect_next();
+    connection.send(event("2", "a").bytes());
+    assert_said(&mut process, &["next ok 1 a event", "typed -1", "next ok 2 a event"]);
+}
+
+#[test]
+fn a_forked_process_has_connections_of_its_own() {
+    let service = Service::start();
+    let calls = ["next", "success|1|one", "fork", "next", "success|2|two"];
+    let mut process = call(&service, &calls);
+    let mut parent = asking(&service);
+    parent.send(event("1", "a").bytes());
+    parent.request().assert_response("1");
+    parent.take_answer();
+    let mut child = asking(&service);
+    child.send(event("2", "b").bytes());
+    child.request().assert_response("2");
+    child.take_answer();
+    assert_said(
+        &mut process,
+        &["next ok 1 a event", "success ok", "next ok 2 b event", "success ok"],
+    );
+    // Nothing but its end arrives there.
+    parent.expect_end();
+}
+
+#[test]
+fn a_lost_answer_is_sent_again_and_a_refused_one_is_not() {
+    let service = Service::start();
+    let mut process = call(&service, &["next", "success|1|one", "next", "large|2|1000000"]);
+    let mut connection = asking(&service);
+    connection.send(event("1", "a").bytes());
+    connection.request().assert_response("1");
+    connection.close();
+    let mut connection = service.connection();
+    connection.request().assert_response("1");
+    connection.take_answer();
+    connection.expect_next();
+    connection.send(event("2", "b").bytes());
+    assert_eq!(connection.request().body.len(), 1_000_000);
+    connection.answer(413, "", "{}");
+    assert_said(
+        &mut process,
+        &["next ok 1 a event", "success ok", "next ok 2 b event", "large 413"],
+    );
+}
+
+#[test]
+fn after_a_reply_of_500_every_call_fails_at_once() {
+    let service = Service::start();
+    let mut process = call(&service, &["next", "success|1|one", "next", "success|1|one"]);
+    let mut connection = asking(&service);
+    connection.send(event("1", "a").bytes());
+    connection.request().assert_response("1");
+    connection.answer(500, "", "");
+    assert_said(&mut process, &["next ok 1 a event", "success 500", "next 500", "success 500"]);
+
+    let mut process = call(&service, &["next", "next"]);
+    let mut connection = asking(&service);
+    connection.answer(500, "", "");
+    assert_said(&mut process, &["next 500", "next 500"]);
+}
+
+#[test]
+fn what_arrives_unasked_is_not_the_reply_to_an_adopted_answer() {
+    let service = Service::start();
+    let mut process = call(&service, &["next", "success|1|one", "success|2|two"]);
+    let mut connection = asking(&service);
+    connection.send(event("1", "a").bytes());
+    connection.request().assert_response("1");
+    // Both arrive together, so the second is there before the next call.
+    connection.send([reply(202, "", ""), reply(408, "Connection: close\r\n", "")].concat());
+    let mut other = service.connection();
+    other.request().assert_response("2");
+    other.take_answer();
+    assert_said(&mut process, &["next ok 1 a event", "success ok", "success ok"]);
+}
+
+#[test]
+fn an_event_that_is_cut_off_is_reported_and_another_one_is_asked_for() {
+    let service = Service::start();
+    let mut process = call(&service, &["next"]);
+    let mut connection = asking(&service);
+    let bytes = event("1", "a").bytes();
+    connection.send(&bytes[..bytes.len() - 2]);
+    connection.close();
+    let mut connection = service.connection();
+    let report = connection.request();
+    assert_eq!(report.path, "/2018-06-01/runtime/invocation/1/error");
+    connection.take_answer();
+    connection.expect_next();
+    connection.send(event("2", "b").bytes());
+    assert_said(&mut process, &["next ok 2 b event"]);
+}
+
+#[test]
+fn a_report_is_sent_as_it_is_or_cut_if_it_is_longer_than_a_mebibyte() {
+    let service = Service::start();
+    let mut process = call(
+        &service,
+        &["long|1|100000", "long|2|200000", "failure|3|no \u{1} json", "failure|4|"],
+    );
+    let mut connection = service.connection();
+    let report = connection.request();
+    report.assert_error("1", "A.B");
+    assert!(report.body.len() > 800_000);
+    connection.take_answer();
+    let report = connection.request();
+    assert_eq!(report.header("Lambda-Runtime-Function-Error-Type"), Some("A.B"));
+    assert_eq!(report.body, "{\"errorType\":\"A.B\",\"errorMessage\":\"é🦀\"}".as_bytes());
+    connection.take_answer();
+    assert_eq!(connection.request().body, b"no \x01 json");
+    connection.take_answer();
+    assert!(!connection.request().body.is_empty());
+    connection.take_answer();
+    assert_said(&mut process, &["long ok", "long ok", "failure ok", "failure ok"]);
+}
+
+#[test]
+fn a_failed_start_is_reported() {
+    let service = Service::start();
+    let mut process =
+        call(&service, &[r#"init|{"errorMessage":"no table","errorType":"Function.NoTable"}"#]);
+    let mut connection = service.connection();
+    connection.request().assert_init_error("Function.NoTable");
+    connection.take_answer();
+    assert_said(&mut process, &["init ok"]);
+}
+
+#[test]
+fn an_address_that_is_none_fails_each_call() {
+    for address in ["", "a b:1", "127.0.0.1:99999"] {
+        let mut command = Command::new(calls());
+        command.args(["next", "success|1|one"]).env("AWS_LAMBDA_RUNTIME_API", address);
+        let mut process = Process::start(&mut command).unwrap();
+        assert_said(&mut process, &["next -1", "success -1"]);
+    }
+}
+
+#[test]
+fn with_several_slots_an_invalid_reply_begins_a_new_session() {
+    let service = Service::start();
+    let mut process = call_with(&service, &["next"], &[("AWS_LAMBDA_MAX_CONCURRENCY", "2")]);
+    let mut connection = asking(&service);
+    connection.send("this is not HTTP\r\n\r\n");
+    let mut connection = asking(&service);
+    connection.send(event("1", "a").bytes());
+    assert_said(&mut process, &["next ok 1 a event"]);
+}

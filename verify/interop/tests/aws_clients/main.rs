@@ -1,0 +1,7 @@
+//! AWS's clients for Python and Node.js on `capi/aws-lambda-cpp`, and that library by itself.
+//!
+//! The clients are built from their sources, unchanged; see [`lambda_interop::aws_clients`].
+
+mod class;
+mod clients;
+mod programs;
