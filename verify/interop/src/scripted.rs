@@ -26,7 +26,7 @@ pub struct ScriptedService {
 const NO_MORE: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
 
 impl ScriptedService {
-    /// Starts a service that sends `events` events of `size` bytes.
+    /// Starts a service that sends `events` events, each a JSON text of `size` bytes.
     pub fn start(events: usize, size: usize, pace: Pace) -> Self {
         let service = Service::start();
         let address = service.address();
@@ -64,7 +64,7 @@ impl ScriptedService {
 
 /// Serves a runtime whose first `next` is open.
 fn serve(connection: &mut Connection, events: usize, size: usize, pace: Pace) -> usize {
-    let event = "e".repeat(size);
+    let event = format!("\"{}\"", "e".repeat(size - 2));
     let mut right = 0;
     // What one call of `send` takes is one write, which the loopback device carries as one segment.
     let mut due = Vec::new();

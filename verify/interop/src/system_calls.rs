@@ -76,6 +76,11 @@ impl SystemCalls {
 pub struct EachCosts(BTreeMap<String, f64>);
 
 impl EachCosts {
+    /// All of them together.
+    pub fn total(&self) -> f64 {
+        self.0.values().sum()
+    }
+
     /// Panics unless each invocation makes these calls and no others.
     #[track_caller]
     pub fn assert_are(&self, expected: &[(&str, f64)]) {

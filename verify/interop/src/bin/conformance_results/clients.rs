@@ -1,6 +1,7 @@
 //! Plays the vectors for clients against each client.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -11,10 +12,12 @@ use lambda_conformance::client::{
     CAN, Delivery, EXTENSION_CAN, End, File, Patience, Report, Vector, not_for_core, play,
     play_extension_in_memory, play_in_memory,
 };
+use lambda_interop::aws_clients::Source;
 use lambda_interop::c_programs::{self, Layer};
-use lambda_interop::{Error, Result, fetch, programs};
+use lambda_interop::{Error, Result, aws_clients, fetch, programs};
 
 use crate::Outcome;
+use crate::costs::{self, Subject};
 use crate::page::{Row, Table};
 
 /// How many processes run at the same time. They spend most of their time waiting.
@@ -65,6 +68,7 @@ pub(crate) fn ours(files: &[File]) -> Result<Table> {
         folder: "client",
         columns: columns(&clients),
         rows: play_all(files, &clients)?,
+        epilogue: String::new(),
     })
 }
 
@@ -91,6 +95,7 @@ pub(crate) fn extensions(files: &[File]) -> Result<Table> {
         folder: "extension",
         columns: columns(&clients),
         rows: play_all(files, &clients)?,
+        epilogue: String::new(),
     })
 }
 
@@ -102,24 +107,7 @@ pub(crate) fn others(files: &[File]) -> Result<Table> {
         &["fail", "panic", "http", "concurrency"],
         programs::peer_vectors()?,
     );
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
-    let paths = std::env::join_paths([fetch::python_clients()?, folder.into()])
-        .map_err(|error| Error::new(format!("the path of this workspace: {error}")))?;
-    let awslambdaric = Client {
-        name: "awslambdaric",
-        about: "awslambdaric 4.2.2 (PyPI), a process".into(),
-        can: &["fail", "panic", "start"],
-        how: How::Process {
-            program: "python3".into(),
-            arguments: ["-m", "awslambdaric", "vectors.handler"].map(str::to_owned).into(),
-            variables: vec![
-                ("PYTHONPATH".into(), paths.to_string_lossy().into_owned()),
-                ("PYTHONDONTWRITEBYTECODE".into(), "1".into()),
-                ("LAMBDA_TASK_ROOT".into(), folder.into()),
-            ],
-        },
-    };
-    let clients = [lambda_runtime, awslambdaric];
+    let clients = [lambda_runtime];
     Ok(Table {
         title: "Other clients",
         preface: "The same vectors, over the same sockets. The function returns its event, and does \
@@ -132,7 +120,94 @@ pub(crate) fn others(files: &[File]) -> Result<Table> {
         folder: "client",
         columns: columns(&clients),
         rows: play_all(files, &clients)?,
+        epilogue: String::new(),
     })
+}
+
+/// Plays all vectors against AWS's clients for Python and Node.js, as published and on the C
+/// interface.
+pub(crate) fn aws(files: &[File]) -> Result<Table> {
+    let ours = "the same sources on `capi/aws-lambda-cpp`";
+    let published = fetch::python_clients()?.into_os_string();
+    let clients = [
+        python("awslambdaric", "awslambdaric 4.2.2 (PyPI), a process", published),
+        python("on ours", ours, aws_clients::python()?),
+        node(
+            "aws-lambda-ric",
+            "aws-lambda-ric 4.0.2 (npm), a process",
+            &aws_clients::node_as_published()?,
+        ),
+        node("on ours", ours, &aws_clients::node()?),
+    ];
+    let node_module = |node: &aws_clients::Node| node.client.with_file_name("rapid-client.node");
+    let modules = [
+        (Source::Python, aws_clients::python_module(&fetch::python_clients()?)?),
+        (Source::PythonOnOurs, aws_clients::python_module(&aws_clients::python_folder()?)?),
+        (Source::Node, node_module(&aws_clients::node_as_published()?)),
+        (Source::NodeOnOurs, node_module(&aws_clients::node()?)),
+    ];
+    let names =
+        ["awslambdaric", "awslambdaric on ours", "aws-lambda-ric", "aws-lambda-ric on ours"];
+    let rows = play_all(files, &clients)?;
+    let subjects = clients.iter().zip(modules).zip(names);
+    let subjects = subjects.filter_map(|((client, (source, module)), name)| match &client.how {
+        How::Process { program, arguments, variables } => Some(Subject {
+            name,
+            source,
+            module,
+            program: program.clone(),
+            arguments: arguments.clone(),
+            variables: variables.clone(),
+        }),
+        How::InMemory | How::ExtensionInMemory => None,
+    });
+    let subjects: Vec<_> = subjects.collect();
+    Ok(Table {
+        title: "AWS's clients for Python and Node.js",
+        preface: "As published, which is on curl, and built from the same sources on \
+                  [`capi/aws-lambda-cpp`](../capi/aws-lambda-cpp/README.md). The words are those of the \
+                  table above. A failed start is reported by HTTP of the clients' own.",
+        folder: "client",
+        columns: columns(&clients),
+        rows,
+        epilogue: costs::table(&subjects)?,
+    })
+}
+
+/// The folder of the functions for other clients.
+const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
+
+/// `peers/vectors.py` on awslambdaric, which is in these folders.
+fn python(name: &'static str, about: &str, mut folders: OsString) -> Client {
+    folders.push(":");
+    folders.push(PEERS);
+    let arguments = ["-m", "awslambdaric", "vectors.handler"].map(str::to_owned).into();
+    let variables = vec![
+        ("PYTHONPATH".into(), folders.to_string_lossy().into_owned()),
+        ("PYTHONDONTWRITEBYTECODE".into(), "1".into()),
+        ("LAMBDA_TASK_ROOT".into(), PEERS.into()),
+    ];
+    let how = How::Process { program: "python3".into(), arguments, variables };
+    Client { name, about: about.into(), can: &["fail", "panic", "start"], how }
+}
+
+/// `peers/vectors.mjs` on aws-lambda-ric.
+fn node(name: &'static str, about: &str, node: &aws_clients::Node) -> Client {
+    let handler = "vectors.handler";
+    let arguments = vec![node.client.to_string_lossy().into_owned(), handler.into()];
+    // It does not start without these.
+    let variables = [
+        ("LAMBDA_TASK_ROOT", PEERS),
+        ("_HANDLER", handler),
+        ("AWS_LAMBDA_FUNCTION_NAME", "vectors"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/vectors"),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "vectors"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let how = How::Process { program: node.program.clone(), arguments, variables };
+    Client { name, about: about.into(), can: &["fail", "panic", "start"], how }
 }
 
 fn columns(clients: &[Client]) -> Vec<(String, String)> {

@@ -2,8 +2,12 @@
 //! `conformance/RESULTS.md`.
 //!
 //! `cargo run --release -p lambda-interop --bin conformance-results`
+//!
+//! With the argument `aws-clients`, it renews the table of AWS's clients for Python and Node.js only. These
+//! are built as published, too, for which CMake, autoconf, automake and libtool must be installed.
 
 mod clients;
+mod costs;
 mod page;
 mod services;
 
@@ -37,20 +41,30 @@ enum Outcome {
 }
 
 fn run() -> Result<PathBuf> {
-    if let Some(argument) = std::env::args().nth(1) {
-        return Err(Error::new(format!("{argument:?}: this command takes no arguments")));
-    }
+    let only_aws = match std::env::args().nth(1).as_deref() {
+        None => false,
+        Some("aws-clients") => true,
+        Some(other) => {
+            return Err(Error::new(format!("{other:?}: the only argument is aws-clients")));
+        }
+    };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance");
     let files = client::load(&folder.join("client")).map_err(Error::new)?;
-    let extensions = client::load(&folder.join("extension")).map_err(Error::new)?;
-    let tables = [
-        clients::ours(&files)?,
-        clients::extensions(&extensions)?,
-        services::both()?,
-        clients::others(&files)?,
-    ];
     let path = folder.join("RESULTS.md");
-    let page = page::write(&tables);
+    let page = if only_aws {
+        let page = std::fs::read_to_string(&path)
+            .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
+        page::renew(&page, &clients::aws(&files)?)
+    } else {
+        let extensions = client::load(&folder.join("extension")).map_err(Error::new)?;
+        page::write(&[
+            clients::ours(&files)?,
+            clients::extensions(&extensions)?,
+            services::both()?,
+            clients::others(&files)?,
+            clients::aws(&files)?,
+        ])
+    };
     std::fs::write(&path, page)
         .map_err(|error| Error::new(format!("cannot write {}: {error}", path.display())))?;
     Ok(path)

@@ -14,6 +14,8 @@ pub(crate) struct Table {
     /// A name for each implementation, and what it is.
     pub(crate) columns: Vec<(String, String)>,
     pub(crate) rows: Vec<Row>,
+    /// What follows, such as another table; empty, or in Markdown with a line feed at its end.
+    pub(crate) epilogue: String,
 }
 
 /// The outcomes of one vector.
@@ -33,6 +35,15 @@ pub(crate) fn write(tables: &[Table]) -> String {
     );
     tables.iter().for_each(|table| table.write(&mut page));
     page
+}
+
+/// The page with this table in place of the one of the same title, or at its end.
+pub(crate) fn renew(page: &str, table: &Table) -> String {
+    let (before, rest) = page.split_once(&format!("\n## {}\n", table.title)).unwrap_or((page, ""));
+    let after = rest.find("\n## ").map_or("", |at| &rest[at..]);
+    let mut renewed = before.to_owned();
+    table.write(&mut renewed);
+    renewed + after
 }
 
 /// The numbered notes below a table.
@@ -92,6 +103,10 @@ impl Table {
         }
         for (number, note) in notes.0.iter().enumerate() {
             let _infallible = writeln!(page, "{}. {note}", number + 1);
+        }
+        if !self.epilogue.is_empty() {
+            page.push('\n');
+            page.push_str(&self.epilogue);
         }
     }
 }

@@ -22,6 +22,7 @@ pub(crate) fn both() -> Result<Table> {
             ("emulator".to_owned(), "AWS's emulator, of aws-sam-cli 1.170.0 (PyPI)".to_owned()),
         ],
         rows: rows.collect(),
+        epilogue: String::new(),
     })
 }
 
