@@ -22,6 +22,9 @@ pub const BATCH_BYTES: RangeInclusive<u32> = 262_144..=1_048_576;
 pub const BATCH_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(25)..=Duration::from_millis(30_000);
 
+/// The same if a subscription does not limit it.
+pub const DEFAULT_BATCH_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Bytes of a request id that a [`Barrier`](crate::barrier::Barrier) can match.
 ///
 /// Request ids are UUIDs of 36 bytes.
@@ -54,22 +57,28 @@ pub const MAX_UNREADABLE_BATCHES: usize = 8;
 /// The time that a [`Collector`](crate::collector::Collector) leaves before a deadline, unless set.
 pub const RESERVE: Duration = Duration::from_millis(200);
 
-/// How long the end of an invocation or environment waits for batches that have begun, so that their
-/// last records arrive and the reply to them leaves.
+/// How long the end of an invocation waits for the batch that told of it, and the end of the
+/// environment for all batches that have begun, so that their last records arrive and the reply to
+/// them leaves. At SHUTDOWN, it is also the time that a batch has from Lambda to the extension.
 pub const MAX_WAIT_FOR_BATCHES: Duration = Duration::from_millis(100);
 
 /// How often a batch is delivered to a handler that fails, at most.
 pub const MAX_DELIVERIES: u32 = 3;
 
 /// Log records that may be the extension's own and are handed to its handler between two events of
-/// the environment, unless set.
+/// the environment, or within [`OWN_LOGS_PERIOD`], unless set.
 pub const MAX_OWN_LOGS: u32 = 1_000;
 
 /// The same in a process that is a runtime, too, whose own log is that of the function. More than
 /// Lambda usually delivers of an invocation.
 pub const MAX_FUNCTION_LOGS: u32 = 10_000;
 
-/// Log lines about deliveries between two events of the environment; further ones are counted.
+/// How long the counts of own log records and of warnings are kept if no event begins them anew, as
+/// on Managed Instances.
+pub const OWN_LOGS_PERIOD: Duration = Duration::from_secs(60);
+
+/// Log lines about deliveries between two events of the environment, or within
+/// [`OWN_LOGS_PERIOD`]; further ones are counted.
 pub const MAX_WARNINGS: u32 = 16;
 
 /// Connections that a listener for telemetry serves at once. Lambda uses one or two.

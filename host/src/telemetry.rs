@@ -109,15 +109,18 @@ impl MemoryPool {
 
     /// The memory of a new connection.
     pub fn memory(&self) -> ConnectionMemory {
-        ConnectionMemory { bytes: vec![0; Self::FIRST], used: self.used.clone() }
+        let (bytes, used) = (vec![0; Self::FIRST], self.used.clone());
+        ConnectionMemory { bytes, used, is_contended: false }
     }
 }
 
-/// The memory of a connection, which grows for a record that does not fit.
+/// The memory of a connection, which grows for a record that does not fit, until the end of its
+/// request.
 #[derive(Debug)]
 pub struct ConnectionMemory {
     bytes: Vec<u8>,
     used: Arc<AtomicUsize>,
+    is_contended: bool,
 }
 
 impl Storage for ConnectionMemory {
@@ -133,20 +136,37 @@ impl Storage for ConnectionMemory {
         let length = length.min(MemoryPool::MOST);
         let more = length.saturating_sub(self.bytes.len());
         let take = |used: usize| used.checked_add(more).filter(|&used| used <= MemoryPool::SHARED);
-        if more == 0 || self.used.fetch_update(Relaxed, Relaxed, take).is_err() {
+        self.is_contended = more > 0 && self.used.fetch_update(Relaxed, Relaxed, take).is_err();
+        if more == 0 || self.is_contended {
             return;
         }
         if self.bytes.try_reserve_exact(more).is_err() {
             self.used.fetch_sub(more, Relaxed);
+            // Whoever uses the memory of the machine may give it back, too.
+            self.is_contended = true;
             return;
         }
         self.bytes.resize(length, 0);
+    }
+
+    fn release(&mut self) {
+        self.is_contended = false;
+        let more = self.bytes.len() - MemoryPool::FIRST;
+        if more > 0 {
+            self.bytes.truncate(MemoryPool::FIRST);
+            self.bytes.shrink_to_fit();
+            self.used.fetch_sub(more, Relaxed);
+        }
+    }
+
+    fn is_contended(&self) -> bool {
+        self.is_contended
     }
 }
 
 impl Drop for ConnectionMemory {
     fn drop(&mut self) {
-        self.used.fetch_sub(self.bytes.len() - MemoryPool::FIRST, Relaxed);
+        self.release();
     }
 }
 
@@ -236,7 +256,23 @@ mod tests {
         let more: usize = sizes.iter().map(|size| size - MemoryPool::FIRST).sum();
         assert!(more <= MemoryPool::SHARED, "{sizes:?}");
         assert_eq!((sizes[0], sizes.last().copied()), (MemoryPool::MOST, Some(MemoryPool::FIRST)));
+        assert!(!all[0].is_contended() && all[all.len() - 1].is_contended());
         drop(all);
         assert_eq!(grown().bytes().len(), MemoryPool::MOST);
+    }
+
+    #[test]
+    fn a_connection_gives_memory_back_between_requests() {
+        let pool = MemoryPool::default();
+        let mut all: Vec<_> =
+            (0..=MemoryPool::SHARED / MemoryPool::MOST).map(|_| pool.memory()).collect();
+        all.iter_mut().for_each(|memory| memory.grow(MemoryPool::MOST));
+        let mut last = pool.memory();
+        last.grow(MemoryPool::MOST);
+        assert_eq!((last.bytes().len(), last.is_contended()), (MemoryPool::FIRST, true));
+        all.iter_mut().for_each(Storage::release);
+        assert!(all.iter().all(|memory| memory.bytes().len() == MemoryPool::FIRST));
+        last.grow(MemoryPool::MOST);
+        assert_eq!((last.bytes().len(), last.is_contended()), (MemoryPool::MOST, false));
     }
 }

@@ -156,7 +156,7 @@ fn an_extension_that_ends_closes_its_connections_and_frees_its_port() {
     assert_eq!(client.post(&[function("a")]), 200);
     run.expect(&function("a"));
     run.shut_down(LONG);
-    run.expect("flush AllReported");
+    run.expect("flush Quiet");
     let address = run.listener;
     run.end().unwrap();
     assert_eq!(client.status(), 0);

@@ -15,6 +15,12 @@ pub trait Storage {
     /// Releases memory that is shared with other slots; [`grow`](Self::grow) takes it again,
     /// perhaps hours later. Nothing is stored here until then.
     fn release(&mut self) {}
+
+    /// Whether the last [`grow`](Self::grow) got less than it asked for because others use the
+    /// memory, so that it may get more later.
+    fn is_contended(&self) -> bool {
+        false
+    }
 }
 
 /// A slice does not grow.

@@ -13,8 +13,9 @@ impl RequestId {
     /// `None` if it is empty or too long.
     pub(crate) fn new(id: JsonStr<'_>) -> Option<Self> {
         let mut text = String::new();
-        for character in id.chars() {
-            text.push(character).ok()?;
+        match id.as_escaped() {
+            plain if !plain.as_bytes().contains(&b'\\') => text.push_str(plain).ok()?,
+            _ => id.chars().try_for_each(|character| text.push(character)).ok()?,
         }
         (!text.is_empty()).then_some(Self(text))
     }
@@ -26,6 +27,8 @@ impl RequestId {
 #[derive(Clone, Debug)]
 struct Known {
     id: RequestId,
+    /// Its `platform.start` was read.
+    is_started: bool,
     invoked: u8,
     done: u8,
     reported: u8,
@@ -38,14 +41,28 @@ impl Known {
         self.done.max(self.reported) >= self.invoked
     }
 
+    /// Whether it is known to have begun, from its INVOKE or its `platform.start`.
+    fn has_begun(&self) -> bool {
+        self.is_started || self.invoked > 0
+    }
+
     fn is_complete(&self) -> bool {
-        self.invoked > 0 && self.reported >= self.invoked
+        self.has_begun() && self.reported >= self.expected()
     }
 
     /// How many records of a kind may count. The first may come before its INVOKE.
     fn expected(&self) -> u8 {
         self.invoked.max(1)
     }
+}
+
+/// What a record has shown of its invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// The runtime is done with the latest one that has this id.
+    pub(super) is_done: bool,
+    /// Its INVOKE has not been read.
+    pub(super) is_coming: bool,
 }
 
 /// In the order in which they became known. Complete ones stay until others need the place, so that
@@ -61,17 +78,21 @@ impl Ids {
         Self { known: Vec::new(), forgotten: 0 }
     }
 
-    /// Each of these returns whether the runtime is done with the latest invocation of this id.
+    /// Returns whether the runtime is done with it.
     pub(super) fn invoked(&mut self, id: &RequestId) -> bool {
         self.known.retain(|known| known.id != *id || !known.is_complete());
-        self.note(id, |known| known.invoked = known.invoked.saturating_add(1))
+        self.note(id, |known| known.invoked = known.invoked.saturating_add(1)).is_done
     }
 
-    pub(super) fn done(&mut self, id: &RequestId) -> bool {
+    pub(super) fn started(&mut self, id: &RequestId) {
+        self.note(id, |known| known.is_started = true);
+    }
+
+    pub(super) fn done(&mut self, id: &RequestId) -> Progress {
         self.note(id, |known| known.done = next(known.done, known.expected()))
     }
 
-    pub(super) fn reported(&mut self, id: &RequestId) -> bool {
+    pub(super) fn reported(&mut self, id: &RequestId) -> Progress {
         self.note(id, |known| known.reported = next(known.reported, known.expected()))
     }
 
@@ -82,7 +103,7 @@ impl Ids {
     pub(super) fn outstanding(&self) -> impl Iterator<Item = &str> {
         self.known
             .iter()
-            .filter(|known| known.invoked > 0 && !known.is_complete())
+            .filter(|known| known.has_begun() && !known.is_complete())
             .map(|known| known.id.0.as_str())
     }
 
@@ -91,15 +112,20 @@ impl Ids {
     }
 
     /// Changes what is known of an id, which becomes known if it was not.
-    fn note(&mut self, id: &RequestId, change: impl FnOnce(&mut Known)) -> bool {
+    fn note(&mut self, id: &RequestId, change: impl FnOnce(&mut Known)) -> Progress {
         if !self.known.iter().any(|known| known.id == *id) {
             self.make_room();
+            let (id, is_started) = (id.clone(), false);
             // There is room, so it is not refused.
-            let _ = self.known.push(Known { id: id.clone(), invoked: 0, done: 0, reported: 0 });
+            let _ = self.known.push(Known { id, is_started, invoked: 0, done: 0, reported: 0 });
         }
-        let Some(known) = self.known.iter_mut().find(|known| known.id == *id) else { return false };
-        change(known);
-        known.is_done()
+        match self.known.iter_mut().find(|known| known.id == *id) {
+            Some(known) => {
+                change(known);
+                Progress { is_done: known.is_done(), is_coming: known.invoked == 0 }
+            }
+            None => Progress { is_done: false, is_coming: false },
+        }
     }
 
     /// Forgets the oldest id of which nothing is outstanding, or else the oldest invocation.
@@ -107,7 +133,7 @@ impl Ids {
         if !self.known.is_full() {
             return;
         }
-        let settled = self.known.iter().position(|known| known.invoked == 0 || known.is_complete());
+        let settled = self.known.iter().position(|known| !known.has_begun() || known.is_complete());
         if settled.is_none() {
             self.forgotten = self.forgotten.saturating_add(1);
         }

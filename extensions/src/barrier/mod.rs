@@ -43,7 +43,9 @@
 //! | [`invoke`](Barrier::invoke) | INVOKE was read |
 //! | [`runtime_done`](Barrier::runtime_done) | `platform.runtimeDone` was read |
 //! | [`report`](Barrier::report) | `platform.report` was read |
-//! | [`no_telemetry`](Barrier::no_telemetry) | the subscription was not accepted, the listener has failed, or the environment is one of Managed Instances, which send no `runtimeDone` |
+//! | [`started`](Barrier::started) | `platform.start` was read |
+//! | [`no_runtime_done`](Barrier::no_runtime_done) | the environment is one of Managed Instances, or the schema of the Logs API has no `runtimeDone` |
+//! | [`no_telemetry`](Barrier::no_telemetry) | the subscription was not accepted, has no records of the platform, or the listener has failed |
 //! | [`shutdown`](Barrier::shutdown) | SHUTDOWN was read |
 //!
 #![doc = include_str!("table.md")]
@@ -69,8 +71,8 @@ use lambda_proto::json::JsonStr;
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
 
 use crate::limits::MAX_WAIT_WITHOUT_DEADLINE;
-use ids::Ids;
 pub(crate) use ids::RequestId;
+use ids::{Ids, Progress};
 
 /// Decides when an extension may ask for its next event, and when it may end.
 ///
@@ -111,6 +113,11 @@ pub enum Reason {
     Silent,
     /// No telemetry comes.
     NoTelemetry,
+    /// Telemetry comes, but does not say when the runtime is done.
+    NoRuntimeDone,
+    /// After SHUTDOWN, nothing has arrived for as long as a record may wait for its batch
+    /// ([`Collector`](crate::collector::Collector#shutdown)).
+    Quiet,
     /// The request id of the invocation is empty or longer than
     /// [`MAX_REQUEST_ID`](crate::limits::MAX_REQUEST_ID), so no record can be matched with it.
     NoRequestId,
@@ -137,7 +144,20 @@ enum State {
 enum Telemetry {
     Expected,
     Silent,
+    /// All but `runtimeDone` is expected.
+    NoRuntimeDone,
     None,
+}
+
+/// Which invocation a record says the end of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndOf {
+    /// The current one, which was waited for.
+    Current,
+    /// One whose INVOKE has not been read.
+    Coming,
+    /// Another one, or none.
+    Other,
 }
 
 impl Barrier {
@@ -169,8 +189,10 @@ impl Barrier {
         if is_done {
             return self.open(Reason::RuntimeDone);
         }
-        if self.telemetry == Telemetry::Silent {
-            return self.open(Reason::Silent);
+        match self.telemetry {
+            Telemetry::Silent => return self.open(Reason::Silent),
+            Telemetry::NoRuntimeDone => return self.open(Reason::NoRuntimeDone),
+            Telemetry::Expected | Telemetry::None => {}
         }
         let limit = self.limit(deadline, now);
         if self.is_before_shutdown() {
@@ -191,6 +213,21 @@ impl Barrier {
         };
     }
 
+    /// Records a `platform.start`. An extension that takes no INVOKE knows from it which reports are
+    /// outstanding at SHUTDOWN. After [`no_runtime_done`](Self::no_runtime_done) it counts for
+    /// nothing: on Managed Instances, more invocations run at the same time than can be named, and
+    /// their reports are sent before SHUTDOWN is.
+    pub fn started(&mut self, request_id: JsonStr<'_>) {
+        self.started_of(RequestId::new(request_id).as_ref());
+    }
+
+    /// The same for an id that was read before; `None` if it cannot be matched.
+    pub(crate) fn started_of(&mut self, id: Option<&RequestId>) {
+        if let (Some(id), Telemetry::Expected | Telemetry::Silent) = (id, self.telemetry) {
+            self.ids.started(id);
+        }
+    }
+
     /// Records a `platform.runtimeDone`. It may come before its INVOKE, more than once, and for any
     /// invocation.
     pub fn runtime_done(&mut self, request_id: JsonStr<'_>) {
@@ -198,11 +235,10 @@ impl Barrier {
     }
 
     /// The same for an id that was read before; `None` if it cannot be matched.
-    pub(crate) fn runtime_done_of(&mut self, id: Option<&RequestId>) {
-        if let Some(id) = self.heard(id) {
-            let is_done = self.ids.done(id);
-            self.open_if_current(id, is_done);
-        }
+    pub(crate) fn runtime_done_of(&mut self, id: Option<&RequestId>) -> EndOf {
+        let Some(id) = self.heard(id) else { return EndOf::Other };
+        let progress = self.ids.done(id);
+        self.open_if_current(id, progress)
     }
 
     /// Records a `platform.report`. It may come more than once, and for any invocation.
@@ -211,13 +247,27 @@ impl Barrier {
     }
 
     /// The same for an id that was read before; `None` if it cannot be matched.
-    pub(crate) fn report_of(&mut self, id: Option<&RequestId>) {
+    pub(crate) fn report_of(&mut self, id: Option<&RequestId>) -> EndOf {
+        let mut end = EndOf::Other;
         if let Some(id) = self.heard(id) {
-            let is_done = self.ids.reported(id);
-            self.open_if_current(id, is_done);
+            let progress = self.ids.reported(id);
+            end = self.open_if_current(id, progress);
         }
         if matches!(self.state, State::Reports { .. }) && !self.ids.is_outstanding() {
             self.state = State::Ended(Reason::AllReported);
+        }
+        end
+    }
+
+    /// Records that no `platform.runtimeDone` comes, from now on, as on Managed Instances: no
+    /// invocation is waited for, and SHUTDOWN is followed by reports.
+    pub fn no_runtime_done(&mut self) {
+        if self.telemetry == Telemetry::None {
+            return;
+        }
+        self.telemetry = Telemetry::NoRuntimeDone;
+        if let State::Waiting { .. } = self.state {
+            self.state = State::Open(Reason::NoRuntimeDone);
         }
     }
 
@@ -275,18 +325,24 @@ impl Barrier {
         }
     }
 
-    fn open_if_current(&mut self, id: &RequestId, is_done: bool) {
-        if is_done && matches!(&self.state, State::Waiting { current, .. } if current == id) {
-            self.state = State::Open(Reason::RuntimeDone);
+    fn open_if_current(&mut self, id: &RequestId, progress: Progress) -> EndOf {
+        match &self.state {
+            State::Waiting { current, .. } if current == id && progress.is_done => {
+                self.state = State::Open(Reason::RuntimeDone);
+                EndOf::Current
+            }
+            _ if progress.is_coming => EndOf::Coming,
+            _ => EndOf::Other,
         }
     }
 
     /// The id of a record, which shows that telemetry comes.
     fn heard<'i>(&mut self, id: Option<&'i RequestId>) -> Option<&'i RequestId> {
-        if self.telemetry == Telemetry::None {
-            return None;
+        match self.telemetry {
+            Telemetry::None => return None,
+            Telemetry::Silent => self.telemetry = Telemetry::Expected,
+            Telemetry::Expected | Telemetry::NoRuntimeDone => {}
         }
-        self.telemetry = Telemetry::Expected;
         id
     }
 

@@ -1,10 +1,13 @@
 //! A connection of the listener, with the policy of the extension.
 
+use core::time::Duration;
+
 use lambda_proto::client::Storage;
+use lambda_proto::lifecycle::Clocks;
 
 use super::{Admission, Collector, Fact, Telemetry, Warning};
 use crate::limits::MAX_DELIVERIES;
-use crate::telemetry::{Fate, Next, Receiver};
+use crate::telemetry::{Fate, Next, Reason, Receiver, Unread};
 
 /// One connection on which Lambda delivers batches, as a [`Receiver`] that decides what becomes of
 /// each batch by what the handler says.
@@ -14,8 +17,12 @@ use crate::telemetry::{Fate, Next, Receiver};
 pub struct Intake<S> {
     receiver: Receiver<S>,
     batch: State,
+    /// The invocation whose end the batch has told.
+    told: Option<u32>,
     /// What the record says that the handler has.
-    in_hand: Fact,
+    in_hand: Option<Fact>,
+    /// When the last bytes arrived, by the monotonic clock.
+    arrived: Duration,
 }
 
 /// What an [`Intake`] wants next. Borrows end before the next step.
@@ -31,7 +38,8 @@ pub enum Step<'r> {
     Hand(Telemetry<'r>),
     /// Log this, if the [collector allows it](Collector::may_log).
     Warn(Warning),
-    /// A record was withheld; nothing needs to be done.
+    /// A record was withheld, or comes again because there is no memory for it now; nothing needs to be
+    /// done.
     Pass,
     /// Close the connection, as after [`telemetry::Step::Close`](crate::telemetry::Step::Close).
     Close,
@@ -45,6 +53,8 @@ enum State {
     Open,
     /// Its records are not needed: it was taken before.
     Duplicate,
+    /// The handler was told of its records for which there was no memory.
+    Denied,
     /// The handler has failed.
     Failed,
     /// It is decided; its reply is to be written.
@@ -54,7 +64,13 @@ enum State {
 impl<S: Storage> Intake<S> {
     /// The intake of a new connection, with [memory of any size](Receiver::new).
     pub fn new(memory: S) -> Self {
-        Self { receiver: Receiver::new(memory), batch: State::Idle, in_hand: Fact::Nothing }
+        Self {
+            receiver: Receiver::new(memory),
+            batch: State::Idle,
+            told: None,
+            in_hand: None,
+            arrived: Duration::ZERO,
+        }
     }
 
     /// Says what to do next. Call it again after doing it.
@@ -83,22 +99,32 @@ impl<S: Storage> Intake<S> {
                     };
                 }
                 Next::Decide => {
+                    if let Some(unread) = self.denied() {
+                        self.batch = State::Denied;
+                        self.in_hand = Some(collector.hand(Fact::Nothing));
+                        return Step::Hand(Telemetry::Unread(unread));
+                    }
                     if let Some(warning) = self.decide(collector) {
                         return Step::Warn(warning);
                     }
                 }
                 Next::Element(element) if self.batch == State::Open => {
                     let Self { receiver, in_hand, .. } = self;
+                    collector.ending.arrives();
                     let record = match receiver.element(element) {
                         Ok(record) => record,
+                        // It is handed out only if it does not come again.
+                        Err(Unread { reason: Reason::MemoryInUse { .. }, .. }) => {
+                            return Step::Pass;
+                        }
                         Err(unread) => {
-                            *in_hand = Fact::of_unread(&unread);
+                            *in_hand = Some(collector.hand(Fact::of_unread(&unread)));
                             return Step::Hand(Telemetry::Unread(unread));
                         }
                     };
-                    match collector.admit(&record) {
+                    match collector.admit(&record, self.arrived) {
                         Admission::Hand => {
-                            *in_hand = Fact::of(&record);
+                            *in_hand = Some(collector.hand(Fact::of(&record)));
                             return Step::Hand(Telemetry::Record(record));
                         }
                         Admission::Withhold => return Step::Pass,
@@ -111,11 +137,12 @@ impl<S: Storage> Intake<S> {
                     }
                 }
                 Next::Element(element) => {
+                    collector.ending.arrives();
                     let element = self.receiver.element(element);
                     let fact = element.as_ref().map_or_else(Fact::of_unread, Fact::of);
                     let is_known = self.batch == State::Duplicate;
                     if is_known || matches!(fact, Fact::RuntimeDone(_)) {
-                        collector.note(&fact);
+                        self.note(collector, &fact);
                     }
                 }
             }
@@ -127,14 +154,26 @@ impl<S: Storage> Intake<S> {
     ///
     /// Returns whether the record was one for which [`Collector::check`] may wait.
     pub fn handled(&mut self, collector: &mut Collector, is_taken: bool) -> bool {
-        let fact = core::mem::take(&mut self.in_hand);
+        let Some(fact) = self.in_hand.take() else { return false };
+        collector.put_down();
+        let is_end = matches!(fact, Fact::RuntimeDone(_) | Fact::Reported(_));
         if is_taken || matches!(fact, Fact::RuntimeDone(_)) {
-            collector.note(&fact);
+            self.note(collector, &fact);
         }
-        if !is_taken && self.batch == State::Open {
+        if !is_taken && matches!(self.batch, State::Open | State::Denied) {
             self.batch = State::Failed;
         }
-        !matches!(fact, Fact::Nothing)
+        is_end
+    }
+
+    fn note(&mut self, collector: &mut Collector, fact: &Fact) {
+        let told = collector.note(fact);
+        // All of a batch tells of one invocation: the next one begins when the extension has asked
+        // for it, which waits for this batch.
+        if let (Some(invocation), None) = (told, self.told) {
+            self.told = told;
+            collector.batch_tells(invocation);
+        }
     }
 
     /// The memory to read into. It is not empty after [`Step::Read`].
@@ -142,8 +181,9 @@ impl<S: Storage> Intake<S> {
         self.receiver.room()
     }
 
-    /// Records that `length` bytes were read into [`room`](Self::room).
-    pub fn received(&mut self, length: usize) {
+    /// Records that `length` bytes were read into [`room`](Self::room), with the clocks after that.
+    pub fn received(&mut self, length: usize, now: Clocks) {
+        self.arrived = now.monotonic;
         self.receiver.received(length);
     }
 
@@ -173,28 +213,54 @@ impl<S: Storage> Intake<S> {
         self.receiver.is_idle()
     }
 
+    /// The records for which there was no memory, as one, at the last delivery of their batch.
+    fn denied(&self) -> Option<Unread<'static>> {
+        let batch = self.receiver.batch();
+        let is_last = batch.refusals().saturating_add(1) >= MAX_DELIVERIES;
+        let bytes = batch.denied_bytes();
+        let reason = Reason::MemoryInUse { bytes };
+        (self.batch == State::Open && is_last && bytes > 0).then_some(Unread::new(&[], reason))
+    }
+
     fn decide(&mut self, collector: &mut Collector) -> Option<Warning> {
+        let state = core::mem::replace(&mut self.batch, State::Decided);
+        collector.batch_is_decided();
         let decision = self.receiver.decision(&mut collector.deliveries);
         let batch = decision.batch();
-        let is_failed = self.batch == State::Failed;
-        self.batch = State::Decided;
-        if !is_failed {
-            decision.take();
-            return None;
-        }
         let delivery = batch.refusals().saturating_add(1);
-        if delivery < MAX_DELIVERIES {
-            decision.send_again();
-            return Some(Warning::SentBack { delivery });
+        match state {
+            State::Open if batch.denied_bytes() > 0 => {
+                decision.send_again();
+                Some(Warning::MemoryInUse { delivery })
+            }
+            State::Failed if delivery < MAX_DELIVERIES => {
+                decision.send_again();
+                Some(Warning::SentBack { delivery })
+            }
+            State::Failed => {
+                decision.give_up();
+                Some(Warning::GivenUp { records: batch.records() })
+            }
+            _ => {
+                decision.take();
+                None
+            }
         }
-        decision.give_up();
-        Some(Warning::GivenUp { records: batch.records() })
     }
 
     fn end_batch(&mut self, collector: &mut Collector) {
-        if self.batch != State::Idle {
-            self.batch = State::Idle;
-            collector.batch_ends();
+        // A record that was handed out when the connection was lost.
+        if self.in_hand.take().is_some() {
+            collector.put_down();
         }
+        match self.batch {
+            State::Idle => return,
+            State::Decided => {}
+            State::Open | State::Duplicate | State::Denied | State::Failed => {
+                collector.batch_is_decided()
+            }
+        }
+        self.batch = State::Idle;
+        collector.batch_ends(self.told.take());
     }
 }

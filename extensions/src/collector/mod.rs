@@ -30,6 +30,8 @@
 //! };
 //! use lambda_proto_extension::subscription::TelemetryTypes;
 //! use lambda_proto_extension::telemetry::Body;
+//! # let none = core::time::Duration::ZERO;
+//! # let now = lambda_proto::lifecycle::Clocks { monotonic: none, wall: none };
 //!
 //! let options = TelemetryOptions::new(TelemetryTypes::FUNCTION);
 //! let mut collector = Collector::new(&options, OwnLogs::Extension);
@@ -39,7 +41,7 @@
 //! let posted = b"POST / HTTP/1.1\r\nHost: sandbox\r\nContent-Length: 38\r\n\r\n\
 //!     [{\"type\":\"function\",\"record\":\"hello\"}]";
 //! intake.room()[..posted.len()].copy_from_slice(posted);
-//! intake.received(posted.len());
+//! intake.received(posted.len(), now);
 //!
 //! let Step::Hand(Telemetry::Record(record)) = intake.step(&mut collector) else { panic!() };
 //! let Body::FunctionLog(line) = record.body else { panic!() };
@@ -70,6 +72,8 @@
 //! must not wait until a batch comes again. A `platform.report` counts when it was handled. Both count
 //! also if they are handed out as [unread](Telemetry::Unread) because another field is wrong.
 
+mod ending;
+mod fact;
 mod intake;
 mod options;
 mod summary;
@@ -77,13 +81,18 @@ mod warning;
 
 use core::time::Duration;
 
-use lambda_proto::json::JsonStr;
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
 
 use crate::EnvironmentEvent;
-use crate::barrier::{Barrier, Passage, Reason, RequestId};
-use crate::limits::{MAX_FUNCTION_LOGS, MAX_OWN_LOGS, MAX_WAIT_FOR_BATCHES, MAX_WARNINGS};
+use crate::barrier::{Barrier, EndOf, Passage, Reason};
+use crate::limits::{
+    MAX_FUNCTION_LOGS, MAX_OWN_LOGS, MAX_WAIT_FOR_BATCHES, MAX_WAIT_WITHOUT_DEADLINE, MAX_WARNINGS,
+    OWN_LOGS_PERIOD,
+};
 use crate::telemetry::{Deliveries, Losses, Record, RecordType, Unread};
+
+use ending::{Ending, Telling};
+use fact::Fact;
 
 pub use intake::{Intake, Step};
 pub use options::TelemetryOptions;
@@ -130,9 +139,24 @@ pub enum OwnLogs {
 /// An extension that has subscribed to the records of its own log, and logs a line for each of them,
 /// never comes to an end: each line comes back as a record. Records do not say which extension has
 /// written them. So a collector withholds such records once it has handed out as many as the
-/// [limit](TelemetryOptions::own_log_limit) allows, until the next event of the environment or the
-/// next `platform.start`. A line that is not handed out causes no other one, which ends the loop.
-/// Withheld records are [counted](Losses::withheld_records), and a warning tells of the first.
+/// [limit](TelemetryOptions::own_log_limit) allows, until the next event of the environment, the
+/// next `platform.start`, or for [`OWN_LOGS_PERIOD`]. A line that is not handed out causes no other
+/// one, which ends the loop. Withheld records are [counted](Losses::withheld_records), and a warning
+/// tells of the first.
+///
+/// # SHUTDOWN
+///
+/// | the extension has read | it waits after SHUTDOWN until |
+/// |---|---|
+/// | INVOKE, and gets records of the platform | every invocation has its `platform.report` |
+/// | no INVOKE, as an extension without invocations or on Managed Instances | the same for each `platform.start` on default capacity, and then until nothing has arrived for some time |
+/// | anything, but gets no records of the platform | nothing has arrived for some time |
+/// | that [no telemetry comes](Self::no_telemetry) | – |
+///
+/// This time is as long as Lambda may keep a record for its batch
+/// ([`Buffering`](crate::subscription::Buffering::with_timeout)), and [`MAX_WAIT_FOR_BATCHES`] more
+/// for the way. Each of these waits ends when only the [reserve](TelemetryOptions::reserve) is left
+/// until the deadline.
 #[derive(Clone, Debug)]
 pub struct Collector {
     deliveries: Deliveries,
@@ -142,14 +166,21 @@ pub struct Collector {
     limit: Option<TimeLimit>,
     /// Batches that have begun and are not replied to.
     open_batches: u32,
+    /// Those of them that are not decided.
+    undecided_batches: u32,
+    /// Those of them that tell the end of the current invocation, and of the next one.
+    telling: Telling,
     /// The monotonic time until which these are waited for, once nothing else is.
     settling: Option<Duration>,
+    ending: Ending,
     is_flush_due: bool,
     own_logs: OwnLogs,
     own_log_limit: u32,
-    /// How many of them were handed out since the last event.
+    /// How many of them were handed out in this period.
     own_logs_handed: u32,
     warnings: u32,
+    /// When the period has begun.
+    period: Duration,
     unlogged: u64,
 }
 
@@ -158,9 +189,13 @@ impl Collector {
     pub fn new(options: &TelemetryOptions, own_logs: OwnLogs) -> Self {
         let reserve = options.time_reserved();
         let mut barrier = Barrier::new(reserve);
-        if !options.expects_runtime_done() {
+        if !options.expects_reports() {
             barrier.no_telemetry();
+        } else if !options.expects_runtime_done() {
+            barrier.no_runtime_done();
         }
+        let quiet_time = options.longest_wait().saturating_add(MAX_WAIT_FOR_BATCHES);
+        let ending = Ending::new(options.expects_reports(), quiet_time);
         let default = match own_logs {
             OwnLogs::Extension => MAX_OWN_LOGS,
             OwnLogs::Function => MAX_FUNCTION_LOGS,
@@ -171,29 +206,36 @@ impl Collector {
             reserve,
             limit: None,
             open_batches: 0,
+            undecided_batches: 0,
+            telling: Telling::default(),
             settling: None,
+            ending,
             is_flush_due: false,
             own_logs,
             own_log_limit: options.most_own_logs().unwrap_or(default),
             own_logs_handed: 0,
             warnings: 0,
+            period: Duration::ZERO,
             unlogged: 0,
         }
     }
 
     /// Records an event of the environment, with the clocks when it was read.
     pub fn event(&mut self, event: &EnvironmentEvent<'_>, now: Clocks) {
-        self.begin_period();
+        self.begin_period(now.monotonic);
         self.settling = None;
         match event {
             EnvironmentEvent::Invoke(invoke) => {
                 self.limit = Some(TimeLimit::on_arrival(invoke.deadline, now));
                 self.is_flush_due = true;
+                self.ending.is_known = self.ending.expects_reports;
+                self.telling.begin_invocation();
                 self.barrier.invoke(invoke.request_id, invoke.deadline, now);
             }
             EnvironmentEvent::Shutdown(shutdown) => {
                 self.limit = Some(TimeLimit::on_arrival(shutdown.deadline, now));
                 self.is_flush_due = true;
+                self.ending.latest = Some(now.monotonic.saturating_add(MAX_WAIT_WITHOUT_DEADLINE));
                 self.barrier.shutdown(shutdown.deadline, now);
             }
             EnvironmentEvent::Other { .. } => {}
@@ -202,25 +244,53 @@ impl Collector {
 
     /// Records that [no telemetry comes](Barrier::no_telemetry), from now on.
     pub fn no_telemetry(&mut self) {
+        self.ending.comes = false;
         self.barrier.no_telemetry();
     }
 
-    /// What the extension may do now. Batches that have begun are waited for, for
-    /// [`MAX_WAIT_FOR_BATCHES`] at most.
+    /// Records that [no `platform.runtimeDone` comes](Barrier::no_runtime_done), as on Managed
+    /// Instances.
+    pub fn no_runtime_done(&mut self) {
+        self.barrier.no_runtime_done();
+    }
+
+    /// What the extension may do now. The batch that has told the end of an invocation is waited for,
+    /// for [`MAX_WAIT_FOR_BATCHES`] at most, and [after SHUTDOWN](Self#shutdown) every batch that has
+    /// begun.
     pub fn check(&mut self, now: Clocks) -> Passage {
         let passage = self.barrier.check(now);
-        let is_over = !matches!(passage, Passage::Wait { .. });
-        if !is_over || !self.is_flush_due || self.open_batches == 0 {
+        if !self.is_flush_due {
+            return passage;
+        }
+        let open_batches = match passage {
+            Passage::Wait { .. } => return passage,
+            Passage::Ask(_) => self.telling.current,
+            Passage::End(Reason::DeadlineNear) => 0,
+            Passage::End(_) if self.ending.comes && !self.ending.is_known => {
+                return self.await_quiet(now);
+            }
+            Passage::End(_) => self.open_batches,
+        };
+        if open_batches == 0 {
             return passage;
         }
         let end = now.monotonic.saturating_add(MAX_WAIT_FOR_BATCHES);
         let end = *self.settling.get_or_insert(end);
         let left = end.saturating_sub(now.monotonic);
-        let at_most = match self.until_deadline(now) {
-            Some(until) => left.min(until.saturating_sub(self.reserve)),
-            None => left,
-        };
+        let at_most = self.until_reserve(now).map_or(left, |until| left.min(until));
         if at_most.is_zero() { passage } else { Passage::Wait { at_most } }
+    }
+
+    fn await_quiet(&mut self, now: Clocks) -> Passage {
+        let latest = self.ending.latest.unwrap_or_default().saturating_sub(now.monotonic);
+        let most = self.until_reserve(now).unwrap_or(latest);
+        if most.is_zero() {
+            return Passage::End(Reason::DeadlineNear);
+        }
+        match self.ending.until_quiet(now.monotonic).min(most) {
+            Duration::ZERO => Passage::End(Reason::Quiet),
+            at_most => Passage::Wait { at_most },
+        }
     }
 
     /// Whether the handler is to be called with [`Telemetry::Flush`], which is due once after each
@@ -242,9 +312,11 @@ impl Collector {
         losses.refused_connections = losses.refused_connections.saturating_add(1);
     }
 
-    /// Whether a line about telemetry may be logged: [`MAX_WARNINGS`] may between two events.
-    /// Further ones are counted, because a hostile client could otherwise fill the log.
-    pub fn may_log(&mut self) -> bool {
+    /// Whether a line about telemetry may be logged: [`MAX_WARNINGS`] may between two events, or
+    /// within [`OWN_LOGS_PERIOD`]. Further ones are counted, because a hostile client could otherwise
+    /// fill the log.
+    pub fn may_log(&mut self, now: Clocks) -> bool {
+        self.renew_period(now.monotonic);
         let may_log = self.warnings < MAX_WARNINGS;
         if may_log {
             self.warnings = self.warnings.saturating_add(1);
@@ -268,9 +340,11 @@ impl Collector {
         self.deliveries.losses()
     }
 
-    /// What there is to say at the end; `None` if nothing was lost and no report is missing.
+    /// What there is to say at the end; `None` if nothing was lost, no report is missing
+    /// and no batch is open.
     pub fn summary(&self) -> Option<Summary<'_>> {
-        let summary = Summary::new(&self.barrier, self.losses(), self.unlogged);
+        let open = self.undecided_batches;
+        let summary = Summary::new(&self.barrier, self.losses(), open, self.unlogged);
         summary.is_needed().then_some(summary)
     }
 
@@ -278,18 +352,31 @@ impl Collector {
         self.limit.and_then(|limit| limit.remaining(now))
     }
 
-    fn begin_period(&mut self) {
-        self.own_logs_handed = 0;
-        self.warnings = 0;
+    /// The same less the reserve.
+    fn until_reserve(&self, now: Clocks) -> Option<Duration> {
+        self.until_deadline(now).map(|until| until.saturating_sub(self.reserve))
     }
 
-    /// Notes a record that was read, and says whether it may be handed out.
-    fn admit(&mut self, record: &Record<'_>) -> Admission {
+    fn begin_period(&mut self, now: Duration) {
+        self.own_logs_handed = 0;
+        self.warnings = 0;
+        self.period = now;
+    }
+
+    /// Begins a new period if the last one has lasted for long enough.
+    fn renew_period(&mut self, now: Duration) {
+        if now.saturating_sub(self.period) >= OWN_LOGS_PERIOD {
+            self.begin_period(now);
+        }
+    }
+
+    /// Notes a record that arrived at this time, and says whether it may be handed out.
+    fn admit(&mut self, record: &Record<'_>, now: Duration) -> Admission {
         let is_own = match record.record_type {
             RecordType::ExtensionLog => self.own_logs == OwnLogs::Extension,
             RecordType::FunctionLog => self.own_logs == OwnLogs::Function,
             RecordType::Start => {
-                self.begin_period();
+                self.begin_period(now);
                 false
             }
             _ => false,
@@ -297,6 +384,7 @@ impl Collector {
         if !is_own {
             return Admission::Hand;
         }
+        self.renew_period(now);
         if self.own_logs_handed < self.own_log_limit {
             self.own_logs_handed = self.own_logs_handed.saturating_add(1);
             return Admission::Hand;
@@ -311,20 +399,60 @@ impl Collector {
         Admission::Withhold
     }
 
-    fn note(&mut self, fact: &Fact) {
-        match fact {
-            Fact::Nothing => {}
+    /// Notes what a record says. Returns the number of the invocation whose end it tells, if that is
+    /// the current or the next one.
+    fn note(&mut self, fact: &Fact) -> Option<u32> {
+        let end = match fact {
+            Fact::Nothing => EndOf::Other,
+            Fact::Started(id) => {
+                self.barrier.started_of(id.as_ref());
+                EndOf::Other
+            }
             Fact::RuntimeDone(id) => self.barrier.runtime_done_of(id.as_ref()),
             Fact::Reported(id) => self.barrier.report_of(id.as_ref()),
+        };
+        match end {
+            EndOf::Current => Some(self.telling.invocation),
+            EndOf::Coming => Some(self.telling.invocation.wrapping_add(1)),
+            EndOf::Other => None,
         }
     }
 
-    fn batch_begins(&mut self) {
-        self.open_batches = self.open_batches.saturating_add(1);
+    /// Records that the handler gets a record, which says this.
+    fn hand(&mut self, fact: Fact) -> Fact {
+        self.ending.in_hand = self.ending.in_hand.saturating_add(1);
+        fact
     }
 
-    fn batch_ends(&mut self) {
+    /// Records that it has returned.
+    fn put_down(&mut self) {
+        self.ending.in_hand = self.ending.in_hand.saturating_sub(1);
+        self.ending.arrives();
+    }
+
+    fn batch_begins(&mut self) {
+        self.ending.arrives();
+        self.open_batches = self.open_batches.saturating_add(1);
+        self.undecided_batches = self.undecided_batches.saturating_add(1);
+    }
+
+    /// Records that an open batch tells the end of this invocation.
+    fn batch_tells(&mut self, invocation: u32) {
+        if let Some(count) = self.telling.count(invocation) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn batch_is_decided(&mut self) {
+        self.undecided_batches = self.undecided_batches.saturating_sub(1);
+    }
+
+    fn batch_ends(&mut self, told: Option<u32>) {
+        self.ending.arrives();
         self.open_batches = self.open_batches.saturating_sub(1);
+        if let Some(count) = told.and_then(|invocation| self.telling.count(invocation)) {
+            *count = count.saturating_sub(1);
+        }
     }
 }
 
@@ -335,32 +463,4 @@ enum Admission {
     WithholdFirst {
         limit: u32,
     },
-}
-
-/// What the barrier needs of a record.
-#[derive(Clone, Debug, Default)]
-enum Fact {
-    #[default]
-    Nothing,
-    RuntimeDone(Option<RequestId>),
-    Reported(Option<RequestId>),
-}
-
-impl Fact {
-    fn of(record: &Record<'_>) -> Self {
-        Self::new(record.record_type, record.request_id())
-    }
-
-    /// A record with a field that cannot be read is still a record of its type.
-    fn of_unread(unread: &Unread<'_>) -> Self {
-        unread.type_and_request_id().map(|(kind, id)| Self::new(kind, id)).unwrap_or_default()
-    }
-
-    fn new(record_type: RecordType<'_>, id: Option<JsonStr<'_>>) -> Self {
-        match record_type {
-            RecordType::RuntimeDone => Self::RuntimeDone(id.and_then(RequestId::new)),
-            RecordType::Report => Self::Reported(id.and_then(RequestId::new)),
-            _ => Self::Nothing,
-        }
-    }
 }

@@ -37,8 +37,9 @@ impl TelemetryOptions {
     /// These types from the Telemetry API, in the newest schema, at any free port. A batch is sent
     /// after 25 ms, the shortest time: the end of an invocation may wait for it.
     ///
-    /// Without [`PLATFORM`](TelemetryTypes::PLATFORM), no `platform.runtimeDone` comes, so nothing is
-    /// waited for: the last records of an invocation come with the next one, or at the end.
+    /// Without [`PLATFORM`](TelemetryTypes::PLATFORM), no `platform.runtimeDone` comes, so no
+    /// invocation is waited for: its last records come with the next one, or [after
+    /// SHUTDOWN](super::Collector#shutdown).
     pub fn new(types: TelemetryTypes) -> Self {
         Self {
             types,
@@ -87,7 +88,7 @@ impl TelemetryOptions {
     }
 
     /// Sets how many log records that [may be its own](super::Collector#own-log-lines) the extension
-    /// gets between two events; [`MAX_OWN_LOGS`](crate::limits::MAX_OWN_LOGS) unless set.
+    /// gets between two events, or in a minute without any; [`MAX_OWN_LOGS`](crate::limits::MAX_OWN_LOGS) unless set.
     #[must_use]
     pub const fn own_log_limit(mut self, records: u32) -> Self {
         self.own_log_limit = Some(records);
@@ -109,10 +110,19 @@ impl TelemetryOptions {
         subscription.with_buffering(self.buffering)
     }
 
+    /// Whether the records of the platform come.
+    pub(super) const fn expects_reports(&self) -> bool {
+        self.types.contains(TelemetryTypes::PLATFORM)
+    }
+
     /// Whether `platform.runtimeDone` comes, on default capacity.
     pub(super) const fn expects_runtime_done(&self) -> bool {
-        self.types.contains(TelemetryTypes::PLATFORM)
-            && !matches!(self.api, Api::Logs(LogsSchema::V2020_08_15))
+        self.expects_reports() && !matches!(self.api, Api::Logs(LogsSchema::V2020_08_15))
+    }
+
+    /// How long Lambda may keep a record.
+    pub(super) fn longest_wait(&self) -> Duration {
+        self.buffering.longest_wait()
     }
 
     pub(super) const fn time_reserved(&self) -> Duration {

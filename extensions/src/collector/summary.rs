@@ -3,21 +3,23 @@ use core::fmt;
 use crate::barrier::Barrier;
 use crate::telemetry::Losses;
 
-/// What an extension says at its end: the invocations without a report, and what was lost.
+/// What an extension says at its end: the invocations without a report, what was lost, and what
+/// was about to arrive.
 #[derive(Clone, Copy, Debug)]
 pub struct Summary<'c> {
     barrier: &'c Barrier,
     losses: Losses,
+    open: u32,
     unlogged: u64,
 }
 
 impl<'c> Summary<'c> {
-    pub(super) fn new(barrier: &'c Barrier, losses: Losses, unlogged: u64) -> Self {
-        Self { barrier, losses, unlogged }
+    pub(super) fn new(barrier: &'c Barrier, losses: Losses, open: u32, unlogged: u64) -> Self {
+        Self { barrier, losses, open, unlogged }
     }
 
     pub(super) fn is_needed(&self) -> bool {
-        !self.losses.is_none() || self.unlogged > 0 || self.is_report_missing()
+        !self.losses.is_none() || self.open > 0 || self.unlogged > 0 || self.is_report_missing()
     }
 
     fn is_report_missing(&self) -> bool {
@@ -45,6 +47,10 @@ impl fmt::Display for Summary<'_> {
             f.write_str("; ")?;
         }
         self.losses.fmt(f)?;
+        match self.open {
+            0 => {}
+            open => write!(f, "; batches that had begun and were not taken: {open}")?,
+        }
         match self.unlogged {
             0 => Ok(()),
             unlogged => write!(f, "; warnings not logged: {unlogged}"),

@@ -16,6 +16,11 @@ pub enum Warning {
         /// The number of this delivery of the batch, from 1.
         delivery: u32,
     },
+    /// A record does not fit the memory that other connections leave, so its batch is asked for again.
+    MemoryInUse {
+        /// The number of this delivery of the batch, from 1.
+        delivery: u32,
+    },
     /// The handler has failed with every delivery of a batch.
     GivenUp {
         /// The number of its records. The handler may have taken some of them.
@@ -24,7 +29,7 @@ pub enum Warning {
     /// A log record was withheld, and further ones will be, because they may be the extension's
     /// [own](super::Collector#own-log-lines).
     Withheld {
-        /// How many were handed out since the last event.
+        /// How many were handed out since the last event, or in a minute.
         limit: u32,
         /// As which records the extension finds its own output.
         own: OwnLogs,
@@ -41,6 +46,11 @@ impl fmt::Display for Warning {
                 "the telemetry handler failed; its batch is asked for again (delivery {delivery} of \
                  {MAX_DELIVERIES})"
             ),
+            Self::MemoryInUse { delivery } => write!(
+                f,
+                "a telemetry record does not fit the memory that other connections leave; its batch \
+                 is asked for again (delivery {delivery} of {MAX_DELIVERIES})"
+            ),
             Self::GivenUp { records } => write!(
                 f,
                 "the telemetry handler failed with {MAX_DELIVERIES} deliveries of a batch; given up, \
@@ -54,8 +64,8 @@ impl fmt::Display for Warning {
                 write!(
                     f,
                     "{limit} log records of the type {records} since the last event; withholding \
-                     further ones until the next, because an extension that logs for each of its own \
-                     log records never ends"
+                     further ones until the next, or for a minute, because an extension that logs for \
+                     each of its own log records never ends"
                 )
             }
         }

@@ -1,7 +1,7 @@
 use core::time::Duration;
 
 use super::InvalidSubscription;
-use crate::limits::{BATCH_BYTES, BATCH_RECORDS, BATCH_TIMEOUT};
+use crate::limits::{BATCH_BYTES, BATCH_RECORDS, BATCH_TIMEOUT, DEFAULT_BATCH_TIMEOUT};
 
 /// When the service sends a batch: whichever limit is reached first.
 ///
@@ -59,6 +59,12 @@ impl Buffering {
         }
         self.timeout_millis = u32::try_from(timeout.as_millis()).ok();
         Ok(self)
+    }
+
+    /// How long a record may wait for its batch.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        let millis = self.timeout_millis.map(u64::from);
+        millis.map_or(DEFAULT_BATCH_TIMEOUT, Duration::from_millis)
     }
 
     /// The members of the JSON object, in order.

@@ -25,6 +25,8 @@ pub(super) struct Buffer<S> {
     filled: usize,
     /// The bytes at the start of the element that did not fit.
     lost: u64,
+    /// They would have, if others did not use the memory.
+    is_denied: bool,
     element: Element,
 }
 
@@ -33,6 +35,7 @@ pub(super) struct Buffer<S> {
 struct Element {
     range: Range<usize>,
     lost: u64,
+    is_denied: bool,
 }
 
 /// The least size to grow to.
@@ -41,7 +44,17 @@ const STEP: usize = 4096;
 impl<S: Storage> Buffer<S> {
     pub(super) fn new(storage: S) -> Self {
         let element = Element::default();
-        Self { storage, start: 0, scanned: 0, decoded: 0, raw: 0, filled: 0, lost: 0, element }
+        Self {
+            storage,
+            start: 0,
+            scanned: 0,
+            decoded: 0,
+            raw: 0,
+            filled: 0,
+            lost: 0,
+            is_denied: false,
+            element,
+        }
     }
 
     /// Room to read into.
@@ -57,7 +70,16 @@ impl<S: Storage> Buffer<S> {
     /// Forgets everything that was received.
     pub(super) fn clear(&mut self) {
         (self.start, self.scanned, self.decoded, self.raw, self.filled) = (0, 0, 0, 0, 0);
-        self.lost = 0;
+        (self.lost, self.is_denied) = (0, false);
+    }
+
+    /// Gives memory back that others can use, between two requests; what is received of the next one
+    /// stays.
+    pub(super) fn release(&mut self) {
+        if self.raw().is_empty() {
+            self.clear();
+            self.storage.release();
+        }
     }
 
     /// The bytes that are not decoded.
@@ -99,13 +121,14 @@ impl<S: Storage> Buffer<S> {
     /// Forgets what is scanned.
     pub(super) fn skip(&mut self) {
         self.start = self.scanned;
-        self.lost = 0;
+        (self.lost, self.is_denied) = (0, false);
     }
 
     /// Ends the element before the last `after` of the scanned bytes.
     pub(super) fn end_element(&mut self, after: usize) {
         let end = self.scanned.saturating_sub(after).max(self.start);
-        self.element = Element { range: self.start..end, lost: self.lost };
+        let (lost, is_denied) = (self.lost, self.is_denied);
+        self.element = Element { range: self.start..end, lost, is_denied };
         self.skip();
     }
 
@@ -118,6 +141,11 @@ impl<S: Storage> Buffer<S> {
             0 => (trimmed, trimmed.len() as u64),
             lost => (&[], lost.saturating_add(bytes.len() as u64)),
         }
+    }
+
+    /// Whether bytes of that element were lost only because others use the memory.
+    pub(super) fn is_element_denied(&self) -> bool {
+        self.element.is_denied
     }
 
     /// Makes sure that there is room; `false` if everything is taken by raw bytes, or by an element
@@ -139,6 +167,7 @@ impl<S: Storage> Buffer<S> {
     pub(super) fn lose_element(&mut self) -> bool {
         let length = self.decoded - self.start;
         self.lost = self.lost.saturating_add(length as u64);
+        self.is_denied |= length > 0 && self.storage.is_contended();
         (self.start, self.scanned) = (self.decoded, self.decoded);
         length > 0
     }

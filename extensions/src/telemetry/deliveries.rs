@@ -39,6 +39,8 @@ pub(super) struct Earlier {
     pub(super) fate: Fate,
     /// How many were sent back.
     pub(super) refusals: u32,
+    /// Whether one was taken, so that its losses are counted.
+    was_taken: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,16 +88,18 @@ impl Deliveries {
     /// Records what becomes of a batch, with the losses that its records tell.
     pub(super) fn decide(&mut self, identity: u64, fate: Fate, told: &Losses) {
         let earlier = self.earlier(identity);
-        match (fate, earlier.map(|earlier| earlier.fate)) {
-            (Fate::Refused, _) => self.losses.add(&Losses { refused_batches: 1, ..NONE }),
-            // They were counted with the first delivery.
-            (Fate::Taken, Some(Fate::Taken)) => {}
-            (Fate::Taken, _) => self.losses.add(told),
+        let was_taken = self.was_taken(identity);
+        match fate {
+            Fate::Refused => self.losses.add(&Losses { refused_batches: 1, ..NONE }),
+            Fate::Taken if was_taken => {}
+            Fate::Taken => self.losses.add(told),
         }
         let before = earlier.map_or(0, |earlier| earlier.refusals);
         let refusals = before.saturating_add(u32::from(fate == Fate::Refused));
+        let was_taken = was_taken || fate == Fate::Taken;
         self.turn = self.turn.saturating_add(1);
-        let decided = Decided { identity, earlier: Earlier { fate, refusals }, turn: self.turn };
+        let earlier = Earlier { fate, refusals, was_taken };
+        let decided = Decided { identity, earlier, turn: self.turn };
         let age = |place: &&mut Option<Decided>| match place {
             Some(known) if known.identity == identity => (0, 0),
             None => (1, 0),
@@ -106,9 +110,16 @@ impl Deliveries {
         }
     }
 
-    /// Records that a batch is not asked for again although it could not be taken.
+    fn was_taken(&self, identity: u64) -> bool {
+        self.earlier(identity).is_some_and(|earlier| earlier.was_taken)
+    }
+
+    /// Records that a batch is not asked for again although it could not be taken. One that was taken
+    /// before is no loss.
     pub(super) fn give_up(&mut self, identity: u64, told: &Losses) {
-        self.losses.add(&Losses { given_up_batches: 1, ..NONE });
+        if !self.was_taken(identity) {
+            self.losses.add(&Losses { given_up_batches: 1, ..NONE });
+        }
         self.decide(identity, Fate::Taken, told);
     }
 

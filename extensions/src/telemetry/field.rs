@@ -9,16 +9,28 @@ use super::{Json, Milliseconds, Number, Reason};
 /// Why a part of a record cannot be read.
 pub(super) type Unreadable<'a> = Reason<'a>;
 
+/// A body that cannot be read, and what is known of it.
+#[derive(Clone, Copy)]
+pub(super) struct Failed<'a> {
+    /// Of the first field that is wrong.
+    pub(super) reason: Reason<'a>,
+    /// Empty if it has none that can be read.
+    pub(super) request_id: JsonStr<'a>,
+}
+
+impl<'a> From<Reason<'a>> for Failed<'a> {
+    fn from(reason: Reason<'a>) -> Self {
+        Self { reason, request_id: JsonStr::default() }
+    }
+}
+
 /// The members of an object.
 pub(super) struct Fields<'a>(pub(super) Json<'a>);
 
 impl<'a> Fields<'a> {
     /// Shows each member, in order.
-    pub(super) fn each(
-        &self,
-        mut note: impl FnMut(Field<'a>) -> Result<(), Unreadable<'a>>,
-    ) -> Result<(), Unreadable<'a>> {
-        self.0.members().try_for_each(|(name, value)| note(Field { name, value }))
+    pub(super) fn each(&self, note: impl FnMut(Field<'a>)) {
+        self.0.members().map(|(name, value)| Field { name, value }).for_each(note);
     }
 }
 
@@ -67,7 +79,7 @@ impl<'a> Field<'a> {
         if !self.value.is_object() {
             return Err(self.unreadable());
         }
-        T::read(&Fields(self.value))
+        T::read(&Fields(self.value)).map_err(|failed| failed.reason)
     }
 
     pub(super) fn spans(&self) -> Result<Spans<'a>, Unreadable<'a>> {

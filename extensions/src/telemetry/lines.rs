@@ -57,7 +57,7 @@ impl<S: Storage> Lines<S> {
         }
         let (bytes, length) = self.buffer.element();
         let read = if length > bytes.len() as u64 {
-            Err(Unread { raw: bytes, reason: Reason::TooLong { bytes: length } })
+            Err(Unread::new(bytes, Reason::TooLong { bytes: length }))
         } else {
             Record::parse(bytes)
         };

@@ -78,14 +78,17 @@
 //! |---|---|
 //! | an object with any `type`, whose fields have the right JSON types | [`Step::Record`] |
 //! | anything else between two commas | [`Step::Unread`], raw |
+//! | one for which there is no memory because other connections use it | [`Step::Unread`] with its length; if the batch is sent back, it comes again |
 //! | one that is longer than the memory | [`Step::Unread`] with its length; its bytes are skipped |
 //! | the last one of a body that ends before its array does | [`Step::Unread`], raw |
 //! | what follows the array | [`Step::Unread`], raw |
 
 mod array;
+mod batch;
 mod buffer;
 mod deliveries;
 mod digest;
+mod exchange;
 mod field;
 mod head;
 mod json;
@@ -96,11 +99,14 @@ mod platform;
 mod reader;
 mod receiver;
 mod record;
+mod refusal;
 mod reply;
 mod time;
 mod words;
 
+pub use batch::{Batch, Decision};
 pub use deliveries::{Deliveries, Fate};
+pub(crate) use exchange::Next;
 pub use json::{Elements, Json, Members, Milliseconds, Number};
 pub use lines::{Line, Lines};
 pub use losses::Losses;
@@ -108,9 +114,9 @@ pub use platform::{
     Done, ExtensionState, FunctionFacts, InitReport, InitRuntimeDone, InitStart, LogsDropped,
     Metrics, RestoreDone, Span, Spans, Start, Subscribed, Texts, Tracing,
 };
-pub(crate) use receiver::Next;
-pub use receiver::{Batch, Decision, Receiver, Refusal, Step};
+pub use receiver::{Receiver, Step};
 pub use record::{Body, Log, Reason, Record, RecordType, Unread};
+pub use refusal::Refusal;
 pub use reply::BUSY;
 pub use time::Timestamp;
 pub use words::{InitPhase, InitializationType, Status};

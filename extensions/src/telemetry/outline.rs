@@ -54,17 +54,17 @@ impl Outline {
     }
 
     /// The parts of the event that this is the outline of.
-    pub(super) fn parts<'a>(&self, event: &'a str) -> Result<Event<'a>, Reason<'a>> {
+    pub(super) fn parts<'a>(&self, event: &'a str) -> Event<'a> {
         let part = |range: &Option<Range<usize>>| event.get(range.clone()?).map(Json::of_value);
         let time = match part(&self.time) {
             Some(time) if !time.is_null() => time.to_text().ok_or(Reason::WrongField {
                 // As it was sent: names with escapes are not known.
                 name: JsonStr::from_field(Some("time")),
-            })?,
-            _ => JsonStr::default(),
+            }),
+            _ => Ok(JsonStr::default()),
         };
         let kind = part(&self.kind).and_then(|kind| kind.to_text());
-        Ok(Event { time, kind, record: part(&self.record).unwrap_or_default() })
+        Event { time, kind, record: part(&self.record).unwrap_or_default() }
     }
 }
 
@@ -74,7 +74,7 @@ const RECORD: &[u8] = b"record";
 
 /// The members that every event has.
 pub(super) struct Event<'a> {
-    pub(super) time: JsonStr<'a>,
+    pub(super) time: Result<JsonStr<'a>, Reason<'a>>,
     pub(super) kind: Option<JsonStr<'a>>,
     pub(super) record: Json<'a>,
 }
@@ -89,7 +89,7 @@ impl<'a> Event<'a> {
         if length < text.len() {
             return Err(Reason::NotJson);
         }
-        outline.parts(text)
+        Ok(outline.parts(text))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use lambda_proto::json::JsonStr;
 
-use super::field::{Field, Fields, List, Unreadable};
+use super::field::{Failed, Field, Fields, List, Unreadable};
 use super::{InitPhase, InitializationType, Milliseconds, Number, Status, Timestamp};
 
 /// `platform.initStart`: an init begins.
@@ -35,7 +35,6 @@ pub struct FunctionFacts<'a> {
     pub version: JsonStr<'a>,
     /// The id of the instance.
     pub instance_id: JsonStr<'a>,
-    /// The memory of the instance, in bytes.
     /// The memory of the instance, in bytes.
     pub instance_max_memory: Option<Number<'a>>,
     /// The version of the managed runtime.
@@ -241,11 +240,24 @@ impl<'a> Texts<'a> {
 pub(super) trait FromFields<'a>: Default {
     fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>>;
 
-    /// The last of several members with one name counts.
-    fn read(fields: &Fields<'a>) -> Result<Self, Unreadable<'a>> {
-        let mut body = Self::default();
-        fields.each(|field| body.note(field))?;
-        Ok(body)
+    /// The request id, if a body of this kind has one.
+    fn request_id(&self) -> JsonStr<'a> {
+        JsonStr::default()
+    }
+
+    /// The last of several members with one name counts. What follows a wrong one is read as well:
+    /// the request id may be among it.
+    fn read(fields: &Fields<'a>) -> Result<Self, Failed<'a>> {
+        let (mut body, mut wrong) = (Self::default(), None);
+        fields.each(|field| {
+            if let Err(reason) = body.note(field) {
+                wrong.get_or_insert(reason);
+            }
+        });
+        match wrong {
+            None => Ok(body),
+            Some(reason) => Err(Failed { reason, request_id: body.request_id() }),
+        }
     }
 }
 
@@ -307,6 +319,10 @@ impl<'a> FromFields<'a> for InitReport<'a> {
 }
 
 impl<'a> FromFields<'a> for Start<'a> {
+    fn request_id(&self) -> JsonStr<'a> {
+        self.request_id
+    }
+
     fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "requestId" => self.request_id = field.text()?,
@@ -321,6 +337,10 @@ impl<'a> FromFields<'a> for Start<'a> {
 }
 
 impl<'a> FromFields<'a> for Done<'a> {
+    fn request_id(&self) -> JsonStr<'a> {
+        self.request_id
+    }
+
     fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "requestId" => self.request_id = field.text()?,

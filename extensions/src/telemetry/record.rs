@@ -5,7 +5,7 @@ use core::fmt;
 use lambda_proto::json::JsonStr;
 use lambda_proto::limits::MAX_JSON_DEPTH;
 
-use super::field::{Fields, Unreadable};
+use super::field::{Failed, Fields, Unreadable};
 use super::outline::{Event, Outline};
 use super::platform::{FromFields, FunctionFacts};
 use super::reader::trim;
@@ -133,27 +133,32 @@ impl<'a> Record<'a> {
     ///
     /// [`Unread`] with the event and the [`Reason`].
     pub fn parse(event: &'a [u8]) -> Result<Self, Unread<'a>> {
-        Self::read(event).map_err(|reason| Unread { raw: event, reason })
+        let unread = |reason| Unread::new(event, reason);
+        let raw = core::str::from_utf8(trim(event)).map_err(|_| unread(Reason::NotUtf8))?;
+        Self::build(event, raw, Event::read(raw).map_err(unread)?)
     }
 
     /// Reads an event whose outline is known.
     pub(super) fn of(outline: &Outline, event: &'a [u8]) -> Result<Self, Unread<'a>> {
-        let read = || {
-            let raw = core::str::from_utf8(event).map_err(|_| Reason::NotUtf8)?;
-            Self::build(raw, outline.parts(raw)?)
+        let raw = core::str::from_utf8(event).map_err(|_| Unread::new(event, Reason::NotUtf8))?;
+        Self::build(event, raw, outline.parts(raw))
+    }
+
+    fn build(sent: &'a [u8], raw: &'a str, event: Event<'a>) -> Result<Self, Unread<'a>> {
+        let Some(kind) = event.kind else { return Err(Unread::new(sent, Reason::NoType)) };
+        let record_type = RecordType::of(kind);
+        // Also if the time is wrong, the record tells which invocation it is about.
+        let (body, time) = (Body::read(record_type, event.record), event.time);
+        let failed = match (&body, time) {
+            (Ok(body), Ok(time)) => {
+                return Ok(Self { time: Timestamp::new(time), record_type, body: *body, raw });
+            }
+            (Ok(body), Err(reason)) => Failed { reason, request_id: body.request_id() },
+            (Err(failed), Err(reason)) => Failed { reason, ..*failed },
+            (Err(failed), Ok(_)) => *failed,
         };
-        read().map_err(|reason| Unread { raw: event, reason })
-    }
-
-    fn read(event: &'a [u8]) -> Result<Self, Reason<'a>> {
-        let raw = core::str::from_utf8(trim(event)).map_err(|_| Reason::NotUtf8)?;
-        Self::build(raw, Event::read(raw)?)
-    }
-
-    fn build(raw: &'a str, event: Event<'a>) -> Result<Self, Reason<'a>> {
-        let record_type = RecordType::of(event.kind.ok_or(Reason::NoType)?);
-        let body = Body::read(record_type, event.record)?;
-        Ok(Self { time: Timestamp::new(event.time), record_type, body, raw })
+        let Failed { reason, request_id } = failed;
+        Err(Unread { raw: sent, reason, record_type: Some(record_type), request_id })
     }
 
     /// The whole event as it was sent: a JSON object with all fields, also those unknown to this
@@ -165,11 +170,7 @@ impl<'a> Record<'a> {
     /// The request id of the invocation that a record of the platform is about; `None` for other
     /// records, and if the id is missing.
     pub fn request_id(&self) -> Option<JsonStr<'a>> {
-        let id = match self.body {
-            Body::Start(start) => start.request_id,
-            Body::RuntimeDone(done) | Body::Report(done) | Body::End(done) => done.request_id,
-            _ => return None,
-        };
+        let id = self.body.request_id();
         (!id.is_empty()).then_some(id)
     }
 }
@@ -226,7 +227,7 @@ impl fmt::Display for RecordType<'_> {
 }
 
 impl<'a> Body<'a> {
-    fn read(record_type: RecordType<'a>, record: Json<'a>) -> Result<Self, Unreadable<'a>> {
+    fn read(record_type: RecordType<'a>, record: Json<'a>) -> Result<Self, Failed<'a>> {
         Ok(match record_type {
             RecordType::InitStart => Self::InitStart(object(record)?),
             RecordType::InitRuntimeDone => Self::InitRuntimeDone(object(record)?),
@@ -242,18 +243,27 @@ impl<'a> Body<'a> {
             RecordType::TelemetrySubscription => Self::TelemetrySubscription(object(record)?),
             RecordType::LogsSubscription => Self::LogsSubscription(object(record)?),
             RecordType::LogsDropped => Self::LogsDropped(object(record)?),
-            RecordType::Fault => Self::Fault(record.to_text().ok_or(wrong_record())?),
+            RecordType::Fault => Self::Fault(record.to_text().ok_or_else(wrong_record)?),
             RecordType::FunctionLog => Self::FunctionLog(Log::of(record)),
             RecordType::ExtensionLog => Self::ExtensionLog(Log::of(record)),
             RecordType::Other(_) => Self::Other(record),
         })
     }
+
+    /// Empty if it has none.
+    fn request_id(&self) -> JsonStr<'a> {
+        match self {
+            Self::Start(start) => start.request_id,
+            Self::RuntimeDone(done) | Self::Report(done) | Self::End(done) => done.request_id,
+            _ => JsonStr::default(),
+        }
+    }
 }
 
-fn object<'a, T: FromFields<'a>>(record: Json<'a>) -> Result<T, Unreadable<'a>> {
+fn object<'a, T: FromFields<'a>>(record: Json<'a>) -> Result<T, Failed<'a>> {
     // An absent record says nothing, and that can be read.
     if !record.is_object() && !record.is_null() {
-        return Err(wrong_record());
+        return Err(wrong_record().into());
     }
     T::read(&Fields(record))
 }
@@ -286,15 +296,23 @@ pub struct Unread<'a> {
     pub raw: &'a [u8],
     /// Why it cannot be read.
     pub reason: Reason<'a>,
+    record_type: Option<RecordType<'a>>,
+    request_id: JsonStr<'a>,
 }
 
 impl<'a> Unread<'a> {
-    /// The type and the request id of an event that is JSON, whatever its other fields are.
-    pub(crate) fn type_and_request_id(&self) -> Option<(RecordType<'a>, Option<JsonStr<'a>>)> {
-        let event = Json::parse(self.raw).ok()?;
-        let record_type = RecordType::of(event.member("type")?.to_text()?);
-        let id = event.member("record").and_then(|record| record.member("requestId"));
-        Some((record_type, id.and_then(|id| id.to_text())))
+    pub(crate) fn new(raw: &'a [u8], reason: Reason<'a>) -> Self {
+        Self { raw, reason, record_type: None, request_id: JsonStr::default() }
+    }
+
+    /// The type of a record of which only a field cannot be read; `None` for anything else.
+    pub const fn record_type(&self) -> Option<RecordType<'a>> {
+        self.record_type
+    }
+
+    /// The request id of such a record, as [`Record::request_id`].
+    pub fn request_id(&self) -> Option<JsonStr<'a>> {
+        (!self.request_id.is_empty()).then_some(self.request_id)
     }
 }
 
@@ -330,6 +348,12 @@ pub enum Reason<'a> {
         /// Its length in bytes.
         bytes: u64,
     },
+    /// It does not fit the memory that other connections leave; its bytes were skipped. There may be
+    /// room for it when its batch is delivered again.
+    MemoryInUse {
+        /// Its length in bytes.
+        bytes: u64,
+    },
     /// The batch ends in it, or before its array is closed.
     CutOff,
     /// It follows the end of the array that a batch is.
@@ -353,6 +377,9 @@ impl fmt::Display for Reason<'_> {
                 f.write_str("\" has the wrong JSON type")
             }
             Self::TooLong { bytes } => write!(f, "its {bytes} bytes do not fit the memory"),
+            Self::MemoryInUse { bytes } => {
+                write!(f, "its {bytes} bytes do not fit the memory that other connections leave")
+            }
             Self::CutOff => f.write_str("the batch ends before the record does"),
             Self::AfterTheArray => f.write_str("it follows the end of the batch"),
         }

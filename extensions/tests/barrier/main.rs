@@ -357,6 +357,65 @@ fn shutdown_while_it_waits_for_an_invocation_ends_that_wait() {
 }
 
 #[test]
+fn without_invoke_the_start_of_an_invocation_says_that_its_report_is_outstanding() {
+    let mut barrier = Barrier::new(RESERVE);
+    barrier.started(id("one"));
+    barrier.report(id("one"));
+    // A batch that is delivered again.
+    barrier.started(id("one"));
+    barrier.started(id("two"));
+    assert_eq!(barrier.check(at(0)), Passage::Ask(Reason::NoInvocation));
+    assert_eq!(outstanding(&barrier), ["two"]);
+    barrier.shutdown(deadline(2_000), at(0));
+    assert_eq!(barrier.check(at(0)), Passage::Wait { at_most: ms(1_900) });
+    barrier.report(id("two"));
+    assert_eq!(barrier.check(at(10)), Passage::End(Reason::AllReported));
+}
+
+#[test]
+fn a_start_before_or_after_its_invoke_counts_for_the_same_invocation() {
+    for is_before in [true, false] {
+        let mut barrier = Barrier::new(RESERVE);
+        if is_before {
+            barrier.started(id("one"));
+        }
+        barrier.invoke(id("one"), deadline(3_000), at(0));
+        if !is_before {
+            barrier.started(id("one"));
+        }
+        assert_eq!(barrier.check(at(0)), Passage::Wait { at_most: ms(2_900) });
+        barrier.runtime_done(id("one"));
+        barrier.report(id("one"));
+        assert!(outstanding(&barrier).is_empty());
+        // It is tried again.
+        barrier.started(id("one"));
+        barrier.invoke(id("one"), deadline(63_000), at(60_000));
+        assert_eq!(barrier.check(at(60_000)), Passage::Wait { at_most: ms(2_900) });
+        assert_eq!(outstanding(&barrier), ["one"]);
+    }
+}
+
+#[test]
+fn without_runtime_done_only_shutdown_waits_for_reports() {
+    let mut barrier = waiting();
+    barrier.no_runtime_done();
+    assert_eq!(barrier.check(at(0)), Passage::Ask(Reason::NoRuntimeDone));
+    barrier.invoke(id("two"), deadline(3_000), at(0));
+    assert_eq!(barrier.check(at(0)), Passage::Ask(Reason::NoRuntimeDone));
+    // So many may run at the same time that no table of them would be long enough.
+    (0..3 * MAX_OUTSTANDING).for_each(|number| barrier.started(id(&format!("n{number}"))));
+    assert_eq!((outstanding(&barrier), barrier.forgotten()), (vec!["one", "two"], 0));
+    barrier.report(id("one"));
+    barrier.shutdown(deadline(2_000), at(0));
+    assert_eq!(barrier.check(at(0)), Passage::Wait { at_most: ms(1_900) });
+    barrier.report(id("two"));
+    assert_eq!(barrier.check(at(10)), Passage::End(Reason::AllReported));
+    barrier.no_telemetry();
+    barrier.no_runtime_done();
+    assert_eq!(barrier.check(at(10)), Passage::End(Reason::AllReported));
+}
+
+#[test]
 fn an_event_after_shutdown_does_not_let_the_extension_ask_again() {
     for request_id in ["one", "two", ""] {
         let mut barrier = waiting();

@@ -16,7 +16,9 @@ enum Step {
     Invoke(usize, u64),
     Done(usize),
     Report(usize),
+    Start(usize),
     NoTelemetry,
+    NoRuntimeDone,
     Shutdown(u64),
     Pass(u64),
 }
@@ -32,13 +34,16 @@ fn step() -> impl Strategy<Value = Step> {
         30 => any_id().prop_map(Step::Done),
         25 => any_id().prop_map(Step::Report),
         30 => prop::sample::select(vec![1, 99, 400, 2_900]).prop_map(Step::Pass),
+        10 => any_id().prop_map(Step::Start),
         1 => Just(Step::NoTelemetry),
+        1 => Just(Step::NoRuntimeDone),
         3 => time().prop_map(Step::Shutdown),
     ]
 }
 
 #[derive(Default)]
 struct Counts {
+    is_started: bool,
     invoked: usize,
     done: usize,
     reported: usize,
@@ -47,8 +52,12 @@ struct Counts {
 }
 
 impl Counts {
+    fn has_begun(&self) -> bool {
+        self.is_started || self.invoked > 0
+    }
+
     fn is_complete(&self) -> bool {
-        self.invoked > 0 && self.reported >= self.invoked
+        self.has_begun() && self.reported >= self.invoked.max(1)
     }
 }
 
@@ -59,6 +68,7 @@ struct Model {
     /// The time at which a wait ends.
     limit: u64,
     has_telemetry: bool,
+    has_runtime_done: bool,
     is_silent: bool,
     now: u64,
     steps: usize,
@@ -74,6 +84,7 @@ impl Model {
             current: 0,
             limit: 0,
             has_telemetry: true,
+            has_runtime_done: true,
             is_silent: false,
             now: 0,
             steps: 0,
@@ -112,6 +123,18 @@ impl Model {
                 };
                 self.reach(input, reached);
             }
+            Step::Start(at) => {
+                if self.has_telemetry && self.has_runtime_done && !IDS[at].is_empty() {
+                    self.known(at).is_started = true;
+                }
+                self.reach(Input::Other, reached);
+            }
+            Step::NoRuntimeDone => {
+                if self.has_telemetry {
+                    (self.has_runtime_done, self.is_silent) = (false, false);
+                    self.reach(Input::NoRuntimeDone, reached);
+                }
+            }
             Step::NoTelemetry => {
                 self.has_telemetry = false;
                 self.reach(Input::NoTelemetry, reached);
@@ -147,6 +170,7 @@ impl Model {
         match counts.done.max(counts.reported) >= counts.invoked {
             true => Input::InvokeDone,
             false if self.is_silent => Input::InvokeSilent,
+            false if !self.has_runtime_done => Input::InvokeReportsOnly,
             false => Input::Invoke,
         }
     }
@@ -176,7 +200,7 @@ impl Model {
     }
 
     fn outstanding(&self) -> Vec<&'static str> {
-        let is_outstanding = |counts: &Counts| counts.invoked > 0 && !counts.is_complete();
+        let is_outstanding = |counts: &Counts| counts.has_begun() && !counts.is_complete();
         let mut ids: Vec<_> =
             self.counts.iter().filter(|(_, counts)| is_outstanding(counts)).collect();
         ids.sort_by_key(|(_, counts)| counts.since);
@@ -191,7 +215,9 @@ fn give(barrier: &mut Barrier, step: &Step, now: u64) {
         }
         Step::Done(at_id) => barrier.runtime_done(id(IDS[at_id])),
         Step::Report(at_id) => barrier.report(id(IDS[at_id])),
+        Step::Start(at_id) => barrier.started(id(IDS[at_id])),
         Step::NoTelemetry => barrier.no_telemetry(),
+        Step::NoRuntimeDone => barrier.no_runtime_done(),
         Step::Shutdown(left) => barrier.shutdown(deadline(now + left), at(now)),
         Step::Pass(_) => {}
     }

@@ -2,8 +2,9 @@
 //! looks up its transitions in it. The barrier has no access to it.
 
 use Input::{
-    Check, Done, Elapsed, Invoke, InvokeDone, InvokeSilent, InvokeUnnamed, InvokeWithout,
-    NoTelemetry, Other, Reported, ReportedLast, Shutdown, ShutdownSettled,
+    Check, Done, Elapsed, Invoke, InvokeDone, InvokeReportsOnly, InvokeSilent, InvokeUnnamed,
+    InvokeWithout, NoRuntimeDone, NoTelemetry, Other, Reported, ReportedLast, Shutdown,
+    ShutdownSettled,
 };
 use Stage::{Ended, Open, Reports, Waiting};
 
@@ -27,6 +28,8 @@ pub(crate) enum Input {
     InvokeUnnamed,
     /// After `no_telemetry`.
     InvokeWithout,
+    /// After `no_runtime_done`.
+    InvokeReportsOnly,
     /// `runtimeDone` of the current invocation.
     Done,
     /// The report of the current invocation.
@@ -36,6 +39,7 @@ pub(crate) enum Input {
     /// A record of another invocation, or a second one.
     Other,
     NoTelemetry,
+    NoRuntimeDone,
     Shutdown,
     /// No report is outstanding, or no telemetry comes.
     ShutdownSettled,
@@ -46,17 +50,19 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Invoke,
         InvokeDone,
         InvokeSilent,
         InvokeUnnamed,
         InvokeWithout,
+        InvokeReportsOnly,
         Done,
         Reported,
         ReportedLast,
         Other,
         NoTelemetry,
+        NoRuntimeDone,
         Shutdown,
         ShutdownSettled,
         Check,
@@ -97,7 +103,12 @@ pub(crate) static ROWS: &[Row] = &[
         Some(Open),
     ),
     row(&[Open, Waiting], &[InvokeUnnamed], "`invoke` without a usable request id", Some(Open)),
-    row(&[Open], &[InvokeWithout], "`invoke` after `no_telemetry`", Some(Open)),
+    row(
+        &[Open],
+        &[InvokeWithout, InvokeReportsOnly],
+        "`invoke` after `no_telemetry` or `no_runtime_done`",
+        Some(Open),
+    ),
     row(
         &[Waiting],
         &[Done, Reported],
@@ -105,12 +116,17 @@ pub(crate) static ROWS: &[Row] = &[
         Some(Open),
     ),
     row(&[Waiting], &[Elapsed], "`check` with no more than the reserve left", Some(Open)),
-    row(&[Waiting], &[NoTelemetry], "`no_telemetry`", Some(Open)),
+    row(
+        &[Waiting],
+        &[NoTelemetry, NoRuntimeDone],
+        "`no_telemetry` or `no_runtime_done`",
+        Some(Open),
+    ),
     row(&[Open, Waiting], &[Shutdown], "`shutdown`", Some(Reports)),
     row(
         &[Open],
         &[ShutdownSettled],
-        "`shutdown`; every invocation has its report, or no telemetry comes",
+        "`shutdown`; every invocation that is known to have begun has its report, or no telemetry comes",
         Some(Ended),
     ),
     row(&[Reports], &[ReportedLast], "`report` of the last outstanding invocation", Some(Ended)),

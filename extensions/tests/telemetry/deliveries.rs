@@ -147,6 +147,20 @@ fn losses_are_the_totals_of_what_taken_batches_say() {
 }
 
 #[test]
+fn what_a_taken_batch_says_counts_once_although_a_later_delivery_is_sent_back() {
+    let mut deliveries = Deliveries::new();
+    let dropped = event("platform.logsDropped", "{\"droppedRecords\":3,\"droppedBytes\":400}");
+    let request = post(format!("[{dropped},7]"));
+    // The reply to the first was lost, and the handler failed with the second.
+    for fate in [Fate::Taken, Fate::Refused, Fate::Taken, Fate::Refused, Fate::Taken] {
+        deliver(&mut deliveries, &request, fate);
+        let losses = deliveries.losses();
+        assert_eq!((losses.dropped_records, losses.unread_records), (3, 1));
+    }
+    assert_eq!(deliveries.losses().refused_batches, 2);
+}
+
+#[test]
 fn losses_of_several_listeners_add_up_without_overflow() {
     let mut losses = Losses::default();
     let mut deliveries = Deliveries::new();

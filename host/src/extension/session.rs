@@ -255,8 +255,8 @@ impl Session {
     }
 
     /// What follows an [`ask`](Self::ask) that began at `begun`: an event, which
-    /// [`event`](Self::event) returns, or another one after this pause, as when the event cannot be
-    /// read. `had_connection` says whether a request that got no reply had a connection.
+    /// [`event`](Self::event) reads, or another one after this pause. `had_connection` says whether a
+    /// request that got no reply had a connection.
     ///
     /// # Errors
     ///
@@ -271,12 +271,7 @@ impl Session {
         match result {
             Ok(reply) if reply.is_accepted() => {
                 self.unreachable_since = None;
-                let Err(reason) = EnvironmentEvent::parse(&self.document) else {
-                    self.failed = 0;
-                    return Ok(None);
-                };
-                let line = format_args!("an event cannot be read, asking for the next: {reason}");
-                self.settings.log.warn(line);
+                return Ok(None);
             }
             Ok(reply) => match self.refused(reply) {
                 Error::Refused { remedy: Remedy::Retry, reason } => {
@@ -316,9 +311,25 @@ impl Session {
         Ok(())
     }
 
-    /// The event that [`asked`](Self::asked) has read; `None` if there was none.
-    pub fn event(&mut self) -> Option<EnvironmentEvent<'_>> {
-        self.machine.read_event(&self.document).ok()
+    /// Reads the event that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// The pause after which to ask for the next one, if this one cannot be read, which is logged.
+    pub fn event(&mut self) -> Result<EnvironmentEvent<'_>, Duration> {
+        match self.machine.read_event(&self.document) {
+            Ok(event) => {
+                self.failed = 0;
+                Ok(event)
+            }
+            Err(reason) => {
+                let line = format_args!("an event cannot be read, asking for the next: {reason}");
+                self.settings.log.warn(line);
+                let pause = backoff(self.failed);
+                self.failed = self.failed.saturating_add(1);
+                Err(pause)
+            }
+        }
     }
 
     /// The error to end with after the report of this failure. That it could not be reported is
@@ -390,7 +401,8 @@ mod tests {
     fn pause_after(session: &mut Session, document: &str) -> Option<Duration> {
         session.ask().unwrap();
         let reply = reply_to(session, "", document);
-        session.asked(Instant::now(), true, Ok(reply)).unwrap()
+        let pause = session.asked(Instant::now(), true, Ok(reply)).unwrap();
+        pause.or_else(|| session.event().err())
     }
 
     #[test]
@@ -403,7 +415,7 @@ mod tests {
             assert!(pauses[7] >= Duration::from_millis(1600), "{pauses:?}");
             // One that can be read ends that.
             assert_eq!(pause_after(&mut session, r#"{"eventType":"INVOKE"}"#), None);
-            assert!(matches!(session.event(), Some(EnvironmentEvent::Invoke(_))));
+            assert!(matches!(session.event(), Ok(EnvironmentEvent::Invoke(_))));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lambda_proto_extension::collector::{Collector, Intake, Step, Telemetry};
 use lambda_proto_extension::limits::{MAX_IDLE_TIME, MAX_REQUEST_TIME, MAX_TELEMETRY_CONNECTIONS};
 use lambda_proto_extension::telemetry::BUSY;
+use lambda_proto_host::lifecycle::clock;
 use lambda_proto_host::telemetry::{ConnectionMemory, MemoryPool};
 use lambda_proto_host::{Failure, Log, catch};
 use mio::net::{TcpListener, TcpStream};
@@ -322,7 +323,7 @@ impl Deliveries {
                     Io::Done(length) => {
                         // The turn may end before the next step.
                         *idle_since = None;
-                        intake.received(length);
+                        intake.received(length, clock::now());
                     }
                     Io::Blocked => return Progress::None,
                     Io::Failed => intake.lost(),
@@ -351,7 +352,7 @@ impl Deliveries {
 
     /// Logs a line about a delivery, unless there were too many.
     fn warn(&mut self, line: fmt::Arguments<'_>) {
-        if self.collector.may_log() {
+        if self.collector.may_log(clock::now()) {
             self.log.warn(line);
         }
     }
@@ -379,7 +380,7 @@ impl Peer {
             intake.lost();
             // After a loss, there are no more records and no reply.
             while let Step::Warn(warning) = intake.step(collector) {
-                if collector.may_log() {
+                if collector.may_log(clock::now()) {
                     log.warn(format_args!("{warning}"));
                 }
             }
@@ -413,7 +414,6 @@ mod tests {
     use lambda_proto_extension::collector::{OwnLogs, TelemetryOptions};
     use lambda_proto_extension::subscription::TelemetryTypes;
     use lambda_proto_extension::telemetry::Losses;
-    use lambda_proto_host::lifecycle::clock;
     use mio::{Events, Poll};
 
     use super::*;

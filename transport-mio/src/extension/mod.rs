@@ -237,8 +237,10 @@ impl Extension {
         if let Some((options, listener)) = listener {
             let mut collector = Collector::new(&options, config.own_logs());
             let listener = subscribe(&mut api, listener, options)?;
-            // Managed Instances send no `runtimeDone`.
-            if listener.is_none() || config.is_managed {
+            if config.is_managed {
+                collector.no_runtime_done();
+            }
+            if listener.is_none() {
                 collector.no_telemetry();
             }
             collected = Some((collector, listener));
@@ -465,7 +467,10 @@ impl Registered {
         now: Instant,
         handler: &mut dyn FnMut(Event<'_>) -> Result<(), Failure>,
     ) -> Result<State, Error> {
-        let Some(event) = self.api.session.event() else { return Ok(State::Ask) };
+        let event = match self.api.session.event() {
+            Ok(event) => event,
+            Err(pause) => return Ok(State::Pausing(now + pause)),
+        };
         let is_last = matches!(event, EnvironmentEvent::Shutdown(_));
         if let Some(deliveries) = &mut self.deliveries {
             deliveries.collector.event(&event, clock::now());

@@ -18,10 +18,19 @@ pub(super) type Handler = Box<dyn FnMut(Telemetry<'_>) -> Result<(), Failure> + 
 
 /// An extension that listens for telemetry. Dropping it ends its threads, and logs what was lost.
 pub(super) struct Collecting {
-    shared: Arc<Shared>,
-    /// `None` if no telemetry comes.
-    listening: Option<Listening>,
+    end: EndHandle,
 }
+
+/// What ends an extension's telemetry, once.
+#[derive(Clone)]
+pub(super) struct EndHandle {
+    shared: Arc<Shared>,
+    /// `None` once it has ended.
+    open: Arc<Mutex<Option<Open>>>,
+}
+
+/// The thread that accepts connections; `None` if no telemetry comes.
+struct Open(Option<Listening>);
 
 /// A socket that nobody accepts from.
 pub(super) struct Bound {
@@ -60,8 +69,7 @@ impl Collecting {
             .map_err(|error| Failure::new(CANNOT_LISTEN, error.to_string()))?;
         let mut collector = Collector::new(&options, config.own_logs());
         if is_managed {
-            // They send no `runtimeDone`.
-            collector.no_telemetry();
+            collector.no_runtime_done();
         }
         let peers = Peers::new(limits::MAX_TELEMETRY_CONNECTIONS);
         let state = State { collector, handler: Some(handler), peers, has_ended: false };
@@ -69,14 +77,23 @@ impl Collecting {
         Ok(Bound { socket, options, shared: Arc::new(shared) })
     }
 
+    fn new(shared: Arc<Shared>, listening: Option<Listening>) -> Self {
+        let open = Arc::new(Mutex::new(Some(Open(listening))));
+        Self { end: EndHandle { shared, open } }
+    }
+
+    pub(super) fn end_handle(&self) -> EndHandle {
+        self.end.clone()
+    }
+
     /// Records an event of the environment.
     pub(super) fn event(&self, event: &EnvironmentEvent<'_>) {
-        self.shared.lock().collector.event(event, clock::now());
+        self.end.shared.lock().collector.event(event, clock::now());
     }
 
     /// Waits until the extension may ask for its next event, or end, and lets the handler flush.
     pub(super) fn wait_and_flush(&self) {
-        let shared = &*self.shared;
+        let shared = &*self.end.shared;
         let mut state = shared.lock();
         let reason = loop {
             match state.collector.check(clock::now()) {
@@ -118,8 +135,16 @@ impl Collecting {
 
 impl Drop for Collecting {
     fn drop(&mut self) {
+        self.end.end();
+    }
+}
+
+impl EndHandle {
+    pub(super) fn end(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Open(listening)) = open else { return };
         // From then on, no connection takes a step, so nothing is counted after the summary.
-        self.listening = None;
+        drop(listening);
         let summary = self.shared.lock().collector.summary().map(|summary| summary.to_string());
         if let Some(line) = summary {
             self.shared.log.warn(format_args!("{line}"));
@@ -149,10 +174,10 @@ impl Bound {
         };
         if !comes {
             shared.lock().collector.no_telemetry();
-            return Ok(Collecting { shared, listening: None });
+            return Ok(Collecting::new(shared, None));
         }
         match Listening::start(socket, &shared) {
-            Ok(listening) => Ok(Collecting { shared, listening: Some(listening) }),
+            Ok(listening) => Ok(Collecting::new(shared, Some(listening))),
             Err(error) => {
                 let text = format!("no thread for telemetry: {error}");
                 Err(session.report(Report::Init, Failure::new(CANNOT_LISTEN, text)))

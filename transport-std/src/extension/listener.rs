@@ -11,6 +11,7 @@ use lambda_proto_extension::collector::{Intake, Step};
 use lambda_proto_extension::limits::MAX_IDLE_TIME;
 use lambda_proto_extension::telemetry::BUSY;
 use lambda_proto_host::catch;
+use lambda_proto_host::lifecycle::clock;
 use lambda_proto_host::telemetry::MemoryPool;
 
 use super::collecting::{Handler, Shared, State};
@@ -132,7 +133,7 @@ fn accept(socket: &TcpListener, shared: &Arc<Shared>) {
         match accepted {
             Ok((stream, _)) => admit(Arc::new(stream), shared, &memory),
             Err(error) => {
-                if shared.lock().collector.may_log() {
+                if shared.lock().collector.may_log(clock::now()) {
                     shared.log.warn(format_args!("no connection for telemetry accepted: {error}"));
                 }
                 thread::sleep(PAUSE);
@@ -276,7 +277,7 @@ impl Connection {
                     match (&*self.stream).read(intake.room()) {
                         Ok(0) => intake.end_of_stream(),
                         Ok(length) => {
-                            intake.received(length);
+                            intake.received(length, clock::now());
                             has_arrived = true;
                         }
                         Err(error) if is_temporary(&error) => {}
@@ -332,7 +333,7 @@ impl Connection {
         mut state: MutexGuard<'s, State>,
         line: std::fmt::Arguments<'_>,
     ) -> MutexGuard<'s, State> {
-        if !state.collector.may_log() {
+        if !state.collector.may_log(clock::now()) {
             return state;
         }
         drop(state);

@@ -91,11 +91,42 @@
 //! An extension that subscribes to the records of its own log, and logs each of them, would never come
 //! to an end; the [collector](lambda_proto_extension::collector::Collector#own-log-lines) prevents
 //! that.
+//!
+//! # Beside a runtime
+//!
+//! An internal extension is a part of the runtime's process, and runs on a thread of its own. No
+//! extension can register once the runtime has asked for an invocation. Lambda sends it no SHUTDOWN,
+//! so a shutdown hook [ends](EndHandle::end) its telemetry, and logs what was lost:
+//!
+//! ```no_run
+//! use lambda_proto_std::extension::{Extension, TelemetryTypes};
+//! use lambda_proto_std::{Lifecycle, Runtime};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let extension = Extension::internal_from_env("lines")?
+//!         .telemetry(TelemetryTypes::FUNCTION, |_telemetry| Ok(()))
+//!         .register()?;
+//!     let telemetry = extension.end_handle();
+//!     std::thread::spawn(move || {
+//!         if let Err(error) = extension.run(|_event| Ok(())) {
+//!             eprintln!("the extension has ended: {error}");
+//!         }
+//!     });
+//!     let lifecycle = Lifecycle::new().on_shutdown("telemetry", move |_| {
+//!         telemetry.end();
+//!         Ok(())
+//!     });
+//!     let runtime = Runtime::from_env()?.lifecycle(lifecycle);
+//!     runtime.run(|event, responder, _context| Ok(responder.send(event.body())))?;
+//!     Ok(())
+//! }
+//! ```
 
 mod collecting;
 mod listener;
 mod session;
 
+use std::thread;
 use std::time::Duration;
 
 use lambda_proto::api::Endpoint;
@@ -253,6 +284,11 @@ impl Registered {
         &self.function
     }
 
+    /// A handle that ends the extension's telemetry before the process ends.
+    pub fn end_handle(&self) -> EndHandle {
+        EndHandle(self.collecting.as_ref().map(Collecting::end_handle))
+    }
+
     /// Reports that the extension cannot start, and returns the error to end the process with.
     /// Lambda then ends the environment.
     pub fn fail_init(mut self, failure: impl Into<Failure>) -> Error {
@@ -274,7 +310,13 @@ impl Registered {
         F: FnMut(EnvironmentEvent<'_>) -> Result<(), Failure>,
     {
         loop {
-            let Some(event) = self.session.next()? else { continue };
+            let event = match self.session.next()? {
+                Ok(event) => event,
+                Err(pause) => {
+                    thread::sleep(pause);
+                    continue;
+                }
+            };
             let is_last = matches!(event, EnvironmentEvent::Shutdown(_));
             if let Some(collecting) = &self.collecting {
                 collecting.event(&event);
@@ -288,6 +330,22 @@ impl Registered {
             if is_last {
                 return Ok(());
             }
+        }
+    }
+}
+
+/// Ends the telemetry of an extension that gets no SHUTDOWN, from another thread.
+///
+/// [`Registered::run`] does the same after SHUTDOWN, and when it fails.
+#[derive(Clone)]
+pub struct EndHandle(Option<collecting::EndHandle>);
+
+impl EndHandle {
+    /// Closes the listener and its connections, and logs what was lost, once. The handler gets nothing
+    /// more, except a record that it has begun with. Without telemetry, this does nothing.
+    pub fn end(&self) {
+        if let Some(handle) = &self.0 {
+            handle.end();
         }
     }
 }

@@ -43,7 +43,7 @@ impl<H> Collecting<H> {
 
     /// Logs a line about a delivery, unless there were too many.
     pub(super) fn warn(&self, line: fmt::Arguments<'_>) {
-        if self.with(Collector::may_log) {
+        if self.with(|collector| collector.may_log(clock::now())) {
             self.log.warn(line);
         }
     }

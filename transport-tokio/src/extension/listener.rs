@@ -16,6 +16,7 @@ use lambda_proto_extension::collector::{Collector, Intake, Step, Telemetry};
 use lambda_proto_extension::limits::{MAX_IDLE_TIME, MAX_REQUEST_TIME, MAX_TELEMETRY_CONNECTIONS};
 use lambda_proto_extension::telemetry::BUSY;
 use lambda_proto_host::Failure;
+use lambda_proto_host::lifecycle::clock;
 use lambda_proto_host::telemetry::{ConnectionMemory, MemoryPool};
 use tokio::io::AsyncWrite;
 use tokio::net::{TcpListener, TcpStream};
@@ -187,7 +188,7 @@ async fn intake<H>(
                 };
                 match receive(stream, peer, intake.room(), until).await {
                     Ok(0) => intake.end_of_stream(),
-                    Ok(length) => intake.received(length),
+                    Ok(length) => intake.received(length, clock::now()),
                     Err(_) => intake.lost(),
                 }
                 peer.idle_since.set(None);

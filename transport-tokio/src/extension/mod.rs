@@ -133,6 +133,7 @@ use lambda_proto_extension::collector::Collector;
 use lambda_proto_host::extension::{Config, Kind, Report};
 use lambda_proto_host::{Failure, Record};
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 pub use lambda_proto_extension::barrier::Reason;
 pub use lambda_proto_extension::collector::{Telemetry, TelemetryOptions};
@@ -263,8 +264,10 @@ impl<H> Extension<H> {
         };
         let listener = collecting::subscribe(listener, options, &mut session).await?;
         let mut collector = Collector::new(&options, config.own_logs());
-        // Managed Instances send no `runtimeDone`.
-        if listener.is_none() || config.is_managed {
+        if config.is_managed {
+            collector.no_runtime_done();
+        }
+        if listener.is_none() {
             collector.no_telemetry();
         }
         let telemetry = Some(Subscribed { listener, collector, handler });
@@ -356,7 +359,13 @@ where
     H: for<'t> AsyncFnMut(Telemetry<'t>) -> Result<(), Failure>,
 {
     loop {
-        let Some(event) = session.next().await? else { continue };
+        let event = match session.next().await? {
+            Ok(event) => event,
+            Err(pause) => {
+                sleep(pause).await;
+                continue;
+            }
+        };
         let is_last = matches!(event, EnvironmentEvent::Shutdown(_));
         if let Some(collecting) = collecting {
             collecting.event(&event);

@@ -52,8 +52,9 @@ impl Session {
         self.session.subscribed(result)
     }
 
-    /// Waits for the next event that can be read, however long that takes.
-    pub(super) async fn next(&mut self) -> Result<Option<EnvironmentEvent<'_>>, Error> {
+    /// Waits for the next event, however long that takes; the pause after which to ask again if it
+    /// cannot be read.
+    pub(super) async fn next(&mut self) -> Result<Result<EnvironmentEvent<'_>, Duration>, Error> {
         loop {
             let begun = Instant::now();
             let result = self.exchange(extension::Session::ask).await;

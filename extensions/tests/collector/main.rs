@@ -1,20 +1,23 @@
 //! The policy of an extension with telemetry: what becomes of records, batches, invocations and log
 //! lines. Two machines and a clock that the test sets.
 
+mod ends;
+mod own_logs;
+
+use std::cell::Cell;
 use std::fmt::Write;
+use std::rc::Rc;
 use std::time::Duration;
 
+use lambda_proto::client::Storage;
 use lambda_proto::lifecycle::Clocks;
 use lambda_proto_extension::EnvironmentEvent;
 use lambda_proto_extension::barrier::{Passage, Reason};
 use lambda_proto_extension::collector::{
     Collector, Intake, OwnLogs, Step, Telemetry, TelemetryOptions,
 };
-use lambda_proto_extension::limits::{
-    MAX_DELIVERIES, MAX_OWN_LOGS, MAX_WAIT_FOR_BATCHES, MAX_WARNINGS,
-};
+use lambda_proto_extension::limits::MAX_DELIVERIES;
 use lambda_proto_extension::subscription::TelemetryTypes;
-use lambda_proto_extension::telemetry::Losses;
 
 const ALL: TelemetryTypes =
     TelemetryTypes::PLATFORM.and(TelemetryTypes::FUNCTION).and(TelemetryTypes::EXTENSION);
@@ -73,26 +76,58 @@ struct Seen {
 
 /// A connection, and the next bytes that it receives.
 struct Connection {
-    intake: Intake<Box<Memory>>,
+    intake: Intake<Memory>,
+    /// When it receives.
+    now: u64,
 }
 
-struct Memory([u8; 4096]);
+/// Memory of a fixed size, or of one that others leave.
+struct Memory {
+    bytes: Vec<u8>,
+    /// What it may grow to; `None` if it cannot grow.
+    most: Option<Rc<Cell<usize>>>,
+    is_contended: bool,
+}
 
-impl lambda_proto::client::Storage for Box<Memory> {
+impl Storage for Memory {
     fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0
+        &mut self.bytes
     }
 
-    fn grow(&mut self, _length: usize) {}
+    fn grow(&mut self, length: usize) {
+        let Some(most) = &self.most else { return };
+        let length = length.min(most.get());
+        self.is_contended = length <= self.bytes.len();
+        if !self.is_contended {
+            self.bytes.resize(length, 0);
+        }
+    }
+
+    fn release(&mut self) {
+        self.bytes.truncate(SIZE);
+    }
+
+    fn is_contended(&self) -> bool {
+        self.is_contended
+    }
 }
+
+/// The memory of a connection.
+const SIZE: usize = 4096;
 
 impl Connection {
     fn new() -> Self {
-        Self { intake: Intake::new(Box::new(Memory([0; 4096]))) }
+        Self::with(None)
+    }
+
+    /// A connection whose memory grows to this size.
+    fn with(most: Option<Rc<Cell<usize>>>) -> Self {
+        let memory = Memory { bytes: vec![0; SIZE], most, is_contended: false };
+        Self { intake: Intake::new(memory), now: 0 }
     }
 
     /// Receives bytes, in as many reads as they need; the handler fails with the records that it
@@ -113,7 +148,7 @@ impl Connection {
                     let length = room.len().min(bytes.len());
                     room[..length].copy_from_slice(&bytes[..length]);
                     bytes = &bytes[length..];
-                    self.intake.received(length);
+                    self.intake.received(length, at(self.now));
                 }
                 Step::Write => {
                     reply.extend_from_slice(self.intake.unsent());
@@ -317,32 +352,6 @@ fn a_batch_that_is_delivered_again_does_not_count_for_the_next_attempt() {
 }
 
 #[test]
-fn a_report_that_never_comes_is_named_at_the_end() {
-    let mut collector = collector();
-    invoke(&mut collector, "8f18", 0);
-    let _seen =
-        receive(&mut collector, &post("", &[of_invocation("runtimeDone", "8f18")]), takes_all);
-    shutdown(&mut collector, 1_000);
-    // 2 s, less the reserve.
-    let at_most = Duration::from_millis(1_800);
-    assert_eq!(collector.check(at(1_000)), Passage::Wait { at_most });
-    assert_eq!(collector.check(at(2_800)), Passage::End(Reason::DeadlineNear));
-    let summary = collector.summary().unwrap().to_string();
-    assert!(summary.starts_with("telemetry at the end: no platform.report of 8f18; "), "{summary}");
-}
-
-#[test]
-fn an_extension_that_lost_nothing_has_nothing_to_say_at_the_end() {
-    let mut collector = collector();
-    invoke(&mut collector, "id", 0);
-    let records = [of_invocation("runtimeDone", "id"), of_invocation("report", "id")];
-    let _seen = receive(&mut collector, &post("", &records), takes_all);
-    shutdown(&mut collector, 10);
-    assert_eq!(collector.check(at(10)), Passage::End(Reason::AllReported));
-    assert!(collector.summary().is_none());
-}
-
-#[test]
 fn a_flush_is_due_once_after_each_invocation_and_at_shutdown() {
     let mut collector = collector();
     assert!(!collector.take_flush());
@@ -362,103 +371,90 @@ fn without_records_of_the_platform_no_invocation_is_waited_for() {
     assert_eq!(collector.check(at(0)), Passage::Ask(Reason::NoTelemetry));
 }
 
+/// The quiet that ends an extension: the shortest time of a batch, and that of its way.
+
+/// A batch with a record that needs more memory than a connection has, among others.
+fn with_a_long_record() -> Vec<String> {
+    vec![function("a"), function(&"x".repeat(SIZE)), function("b")]
+}
+
 #[test]
-fn a_batch_that_has_begun_is_waited_for_but_not_for_long() {
-    let request = post("", &[of_invocation("runtimeDone", "id"), function("late")]);
-    for is_completed in [true, false] {
+fn a_record_for_which_others_leave_no_memory_comes_again() {
+    let most = Rc::new(Cell::new(SIZE));
+    let mut collector = collector();
+    let mut connection = Connection::with(Some(most.clone()));
+    let records = with_a_long_record();
+    let request = post("", &records);
+    let seen = connection.receive(&mut collector, &request, takes_all);
+    assert_eq!(seen.records, [&*records[0], &*records[2]]);
+    assert_eq!(seen.statuses, ["503"]);
+    assert_eq!(
+        seen.warnings,
+        ["a telemetry record does not fit the memory that other connections leave; its batch is \
+          asked for again (delivery 1 of 3)"]
+    );
+    // The other request is over.
+    most.set(2 * SIZE);
+    let seen = connection.receive(&mut collector, &request, takes_all);
+    assert_eq!((seen.records, &seen.statuses[..]), (records, &["200".to_owned()][..]));
+    let losses = collector.losses();
+    assert_eq!((losses.refused_batches, losses.unread_records), (1, 0));
+}
+
+#[test]
+fn a_record_for_which_there_is_never_memory_is_told_at_its_last_delivery_and_counted() {
+    for headers in ["", "Sequence-Id: YQ==\r\n"] {
         let mut collector = collector();
-        let mut connection = Connection::new();
-        invoke(&mut collector, "id", 0);
-        let _seen = connection.receive(&mut collector, &request[..request.len() - 3], takes_all);
-        assert_eq!(collector.check(at(1)), Passage::Wait { at_most: MAX_WAIT_FOR_BATCHES });
-        if is_completed {
-            let _seen =
-                connection.receive(&mut collector, &request[request.len() - 3..], takes_all);
-            assert_eq!(collector.check(at(2)), Passage::Ask(Reason::RuntimeDone));
-        } else {
-            assert!(matches!(collector.check(at(100)), Passage::Wait { .. }));
-            assert_eq!(collector.check(at(101)), Passage::Ask(Reason::RuntimeDone));
-            connection.intake.lost();
-            let seen = connection.receive(&mut collector, &[], takes_all);
-            assert_eq!(seen.warnings, ["a telemetry batch broke off with its connection"]);
-            assert_eq!(collector.losses(), broken(1));
+        let mut connection = Connection::with(Some(Rc::new(Cell::new(SIZE))));
+        let records = with_a_long_record();
+        let request = post(headers, &records);
+        for _ in 1..MAX_DELIVERIES {
+            assert_eq!(connection.receive(&mut collector, &request, takes_all).statuses, ["503"]);
         }
+        let seen = connection.receive(&mut collector, &request, takes_all);
+        let bytes = records[1].len();
+        let unread = format!(
+            "a telemetry record cannot be read: its {bytes} bytes do not fit the memory that other \
+             connections leave"
+        );
+        assert_eq!(seen.records, [&*records[0], &*records[2], &*unread]);
+        assert_eq!((seen.statuses, seen.warnings.len()), (vec!["200".to_owned()], 0));
+        let losses = collector.losses();
+        assert_eq!((losses.refused_batches, losses.unread_records), (2, 1));
     }
 }
 
-fn broken(batches: u64) -> Losses {
-    let mut losses = Losses::default();
-    losses.broken_batches = batches;
-    losses
-}
-
 #[test]
-fn a_loop_of_own_log_lines_ends() {
+fn a_handler_that_fails_with_the_record_for_which_there_was_no_memory_gives_the_batch_up() {
     let mut collector = collector();
-    invoke(&mut collector, "id", 0);
-    // The extension logs two lines for each record that it gets. Lambda delivers them.
-    let (mut waiting, mut handed, mut warnings) = (1, 0, Vec::new());
-    while waiting > 0 {
-        let records = vec![extension("line"); waiting.min(500)];
-        let seen = receive(&mut collector, &post("", &records), takes_all);
-        waiting = waiting - records.len() + 2 * seen.records.len();
-        handed += seen.records.len();
-        warnings.extend(seen.warnings);
+    let mut connection = Connection::with(Some(Rc::new(Cell::new(SIZE))));
+    let request = post("", &with_a_long_record());
+    let takes = |record: &str| !record.contains("memory");
+    for status in ["503", "503", "200"] {
+        assert_eq!(connection.receive(&mut collector, &request, takes).statuses, [status]);
     }
-    assert_eq!(handed, MAX_OWN_LOGS as usize);
-    assert_eq!(collector.losses().withheld_records, u64::from(MAX_OWN_LOGS) + 1);
-    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
-    assert!(warning.starts_with("1000 log records of the type `extension` "), "{warning}");
+    assert_eq!(collector.losses().given_up_batches, 1);
 }
 
 #[test]
-fn own_log_lines_arrive_again_after_the_next_event_and_the_next_start() {
-    let options = TelemetryOptions::new(ALL).own_log_limit(2);
-    let mut collector = Collector::new(&options, OwnLogs::Extension);
-    let handed = |collector: &mut Collector, records: &[String]| {
-        receive(collector, &post("", records), takes_all).records.len()
-    };
-    let lines = vec![extension("line"); 5];
-    assert_eq!(handed(&mut collector, &lines), 2);
-    assert_eq!(handed(&mut collector, &lines), 0);
-    invoke(&mut collector, "id", 0);
-    assert_eq!(handed(&mut collector, &lines), 2);
-    let with_start = [&[of_invocation("start", "id")], &lines[..]].concat();
-    assert_eq!(handed(&mut collector, &with_start), 3);
-}
-
-#[test]
-fn the_records_of_others_are_never_withheld() {
-    let options = TelemetryOptions::new(ALL).own_log_limit(0);
-    let records = [extension("e"), function("f"), of_invocation("start", "id")];
-    let handed = |own| {
-        let mut collector = Collector::new(&options, own);
-        receive(&mut collector, &post("", &records), takes_all).records
-    };
-    assert_eq!(handed(OwnLogs::Extension), records[1..]);
-    // In the process of the runtime, the function's log is its own.
-    assert_eq!(handed(OwnLogs::Function), [records[0].clone(), records[2].clone()]);
-}
-
-#[test]
-fn a_hostile_client_cannot_fill_the_log() {
+fn a_record_that_never_fits_is_told_at_once() {
     let mut collector = collector();
-    let lines = (0..100).filter(|_| collector.may_log()).count();
-    assert_eq!(lines, MAX_WARNINGS as usize);
-    let summary = collector.summary().unwrap().to_string();
-    assert!(summary.ends_with("; warnings not logged: 84"), "{summary}");
-    invoke(&mut collector, "id", 0);
-    assert!(collector.may_log());
+    let seen = receive(&mut collector, &post("", &with_a_long_record()), takes_all);
+    assert_eq!((seen.records.len(), seen.statuses), (3, vec!["200".to_owned()]));
+    assert_eq!(collector.losses().unread_records, 1);
 }
 
 #[test]
-fn a_batch_without_an_array_is_over_although_it_is_never_decided() {
+fn memory_is_given_back_between_requests() {
+    let most = Rc::new(Cell::new(2 * SIZE));
     let mut collector = collector();
-    invoke(&mut collector, "id", 0);
-    let request = b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 2\r\n\r\n{}";
-    let seen = receive(&mut collector, request, takes_all);
-    assert_eq!(seen.statuses, ["400"]);
-    let _seen =
-        receive(&mut collector, &post("", &[of_invocation("runtimeDone", "id")]), takes_all);
-    assert_eq!(collector.check(at(1)), Passage::Ask(Reason::RuntimeDone));
+    let mut connection = Connection::with(Some(most));
+    let request = post("", &with_a_long_record());
+    let seen = connection.receive(&mut collector, &request, takes_all);
+    assert_eq!(seen.statuses, ["200"]);
+    assert_eq!(connection.intake.room().len(), SIZE);
+    // The next one arrives with the end of the first.
+    let both = [&request[..], &request[..]].concat();
+    let seen = connection.receive(&mut collector, &both, takes_all);
+    assert_eq!((seen.records.len(), seen.statuses.len()), (6, 2));
 }

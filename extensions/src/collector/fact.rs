@@ -1,0 +1,35 @@
+//! What the collector needs of a record.
+
+use lambda_proto::json::JsonStr;
+
+use crate::barrier::RequestId;
+use crate::telemetry::{Record, RecordType, Unread};
+
+/// What the barrier needs of a record.
+#[derive(Clone, Debug)]
+pub(super) enum Fact {
+    Nothing,
+    Started(Option<RequestId>),
+    RuntimeDone(Option<RequestId>),
+    Reported(Option<RequestId>),
+}
+
+impl Fact {
+    pub(super) fn of(record: &Record<'_>) -> Self {
+        Self::new(record.record_type, record.request_id())
+    }
+
+    /// A record with a field that cannot be read is still a record of its type.
+    pub(super) fn of_unread(unread: &Unread<'_>) -> Self {
+        unread.record_type().map_or(Self::Nothing, |kind| Self::new(kind, unread.request_id()))
+    }
+
+    fn new(record_type: RecordType<'_>, id: Option<JsonStr<'_>>) -> Self {
+        match record_type {
+            RecordType::Start => Self::Started(id.and_then(RequestId::new)),
+            RecordType::RuntimeDone => Self::RuntimeDone(id.and_then(RequestId::new)),
+            RecordType::Report => Self::Reported(id.and_then(RequestId::new)),
+            _ => Self::Nothing,
+        }
+    }
+}
