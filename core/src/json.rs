@@ -167,22 +167,56 @@ impl PartialEq<&str> for JsonStr<'_> {
 impl fmt::Display for JsonStr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut rest, mut from) = (self.0, 0);
-        // What stands between two escapes stands for itself, and goes out together.
+        let mut gathered = Gathered { text: heapless::String::new(), f };
+        // What stands between two escapes stands for itself.
         while let Some(at) = find_backslash(rest, from) {
             let (Some(plain), Some(escape)) = (rest.get(..at), rest.get(at + 1..)) else { break };
-            if !plain.is_empty() {
-                f.write_str(plain)?;
-            }
+            gathered.write_str(plain)?;
             if let [b'"' | b'\\' | b'/', ..] = escape.as_bytes() {
                 // It stands for itself, too.
                 (rest, from) = (escape, 1);
                 continue;
             }
             let mut characters = escape.chars();
-            f.write_char(unescape(&mut characters))?;
+            gathered.write_char(unescape(&mut characters))?;
             (rest, from) = (characters.as_str(), 0);
         }
-        f.write_str(rest)
+        gathered.flush()?;
+        gathered.f.write_str(rest)
+    }
+}
+
+/// Text that goes out in long pieces: a call of a formatter costs more than a copy of a short one.
+struct Gathered<'g, 'f> {
+    text: heapless::String<128>,
+    f: &'g mut fmt::Formatter<'f>,
+}
+
+impl Gathered<'_, '_> {
+    fn flush(&mut self) -> fmt::Result {
+        if !self.text.is_empty() {
+            self.f.write_str(&self.text)?;
+            self.text.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Write for Gathered<'_, '_> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        if self.text.push_str(piece).is_ok() {
+            return Ok(());
+        }
+        self.flush()?;
+        if self.text.push_str(piece).is_ok() { Ok(()) } else { self.f.write_str(piece) }
+    }
+
+    fn write_char(&mut self, character: char) -> fmt::Result {
+        if self.text.push(character).is_ok() {
+            return Ok(());
+        }
+        self.flush()?;
+        self.f.write_char(character)
     }
 }
 

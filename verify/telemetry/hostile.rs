@@ -115,3 +115,36 @@ fn a_client_that_sends_garbage_for_ever_needs_little_memory() {
     assert_eq!(client.status(), 200);
     run.expect("a telemetry record cannot be read: its 3145728 bytes do not fit the memory");
 }
+
+#[test]
+fn a_record_for_which_other_clients_leave_no_memory_comes_again() {
+    let run = Run::start(options(), takes_all());
+    let posts = |number: usize| {
+        let record = function(&format!("{number} {}", "x".repeat(300_000)));
+        let status = run.post(std::slice::from_ref(&record));
+        if status == 200 {
+            run.expect(&record);
+        }
+        status
+    };
+    // Four records without an end take all that connections share.
+    let holders: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = run.client();
+            client.send(b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 9999999\r\n\r\n[\"");
+            client.send(&vec![b'x'; 1_500_000]);
+            client
+        })
+        .collect();
+    let mut number = 0;
+    while posts(number) != 503 {
+        number += 1;
+    }
+    run.service.lines().wait_for("does not fit the memory that other connections leave");
+    drop(holders);
+    // A batch that is sent back three times would be told as lost.
+    number += 1;
+    while posts(number) != 200 {
+        number += 1;
+    }
+}

@@ -242,7 +242,7 @@ impl fmt::Display for Milliseconds<'_> {
     }
 }
 
-/// The items of an object or array, one after the other.
+/// The items of an object or array, one after the other. The text is JSON: it was read before.
 #[derive(Clone, Debug)]
 struct Items<'a> {
     text: &'a str,
@@ -272,8 +272,8 @@ impl<'a> Items<'a> {
         if !self.advance()? {
             return Ok(None);
         }
-        let name = part(self.text, self.reader.name()?)?;
-        let value = part(self.text, self.reader.value()?)?;
+        let name = part(self.text, self.reader.pass_name())?;
+        let value = part(self.text, self.reader.pass_value())?;
         Ok(Some((JsonStr::from_field(Some(name)), Json(value))))
     }
 
@@ -281,7 +281,7 @@ impl<'a> Items<'a> {
         if !self.advance()? {
             return Ok(None);
         }
-        let value = self.reader.value()?;
+        let value = self.reader.pass_value();
         Ok(Some(Json(part(self.text, value)?)))
     }
 

@@ -9,8 +9,8 @@ use lambda_proto::limits::MAX_JSON_DEPTH;
 /// they are looked at.
 #[derive(Clone, Debug)]
 pub(super) struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    length: usize,
+    rest: &'a [u8],
     /// The brackets around the values that are read.
     depth: usize,
 }
@@ -18,19 +18,19 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A cursor at the start of the text, inside of this many brackets.
     pub(super) const fn new(bytes: &'a [u8], depth: usize) -> Self {
-        Self { bytes, at: 0, depth }
+        Self { length: bytes.len(), rest: bytes, depth }
     }
 
     /// The number of bytes that are read.
     pub(super) const fn position(&self) -> usize {
-        self.at
+        self.length - self.rest.len()
     }
 
     /// Reads one value, and white space before it. Returns its place.
     #[inline]
     pub(super) fn value(&mut self) -> Result<Range<usize>, JsonError> {
         self.skip_space();
-        let start = self.at;
+        let start = self.position();
         match self.peek() {
             Some(b'"') => {
                 self.string()?;
@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
             Some(b'{' | b'[') => self.nested()?,
             _ => self.scalar()?,
         }
-        Ok(start..self.at)
+        Ok(start..self.position())
     }
 
     /// Reads an object or array, and all that is in it.
@@ -47,9 +47,9 @@ impl<'a> Reader<'a> {
         loop {
             // A value begins here.
             self.skip_space();
-            match self.peek() {
-                Some(b'{') => {
-                    self.at += 1;
+            match self.rest {
+                [b'{', rest @ ..] => {
+                    self.rest = rest;
                     open.enter(Kind::Object)?;
                     if !self.takes(b'}') {
                         self.name()?;
@@ -57,15 +57,15 @@ impl<'a> Reader<'a> {
                     }
                     open.leave();
                 }
-                Some(b'[') => {
-                    self.at += 1;
+                [b'[', rest @ ..] => {
+                    self.rest = rest;
                     open.enter(Kind::Array)?;
                     if !self.takes(b']') {
                         continue;
                     }
                     open.leave();
                 }
-                Some(b'"') => {
+                [b'"', ..] => {
                     self.string()?;
                 }
                 _ => self.scalar()?,
@@ -94,43 +94,40 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn name(&mut self) -> Result<Range<usize>, JsonError> {
         self.skip_space();
-        let start = self.at + 1;
-        let end = self.string()?;
+        let start = self.position() + 1;
+        self.string()?;
+        let end = self.position() - 1;
         if !self.takes(b':') {
             return Err(JsonError::NotTheDocument);
         }
         Ok(start..end)
     }
 
-    /// Reads a string. Returns the position of the quote at its end.
+    /// Reads a string.
     #[inline(always)]
-    fn string(&mut self) -> Result<usize, JsonError> {
-        if self.peek() != Some(b'"') {
-            return Err(JsonError::NotTheDocument);
-        }
-        let mut at = self.at + 1;
+    fn string(&mut self) -> Result<(), JsonError> {
+        let [b'"', rest @ ..] = self.rest else { return Err(JsonError::NotTheDocument) };
+        let mut rest = rest;
         loop {
-            at += plain_length(self.bytes.get(at..).unwrap_or_default());
-            match self.bytes.get(at) {
-                Some(b'"') => {
-                    self.at = at + 1;
-                    return Ok(at);
+            rest = skip_plain(rest);
+            match rest {
+                [b'"', after @ ..] => {
+                    self.rest = after;
+                    return Ok(());
                 }
-                Some(b'\\') => match self.bytes.get(at + 1) {
-                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
-                    Some(b'u') if self.are_digits(at + 2) => at += 6,
+                [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..] => {
+                    rest = after;
+                }
+                [b'\\', b'u', digits @ ..] => match digits.split_first_chunk::<4>() {
+                    Some((digits, after)) if digits.iter().all(u8::is_ascii_hexdigit) => {
+                        rest = after;
+                    }
                     _ => return Err(JsonError::NotTheDocument),
                 },
                 // Control characters must be escaped (RFC 8259 section 7).
                 _ => return Err(JsonError::NotTheDocument),
             }
         }
-    }
-
-    /// Whether the digits of an escape are at this position.
-    fn are_digits(&self, at: usize) -> bool {
-        let digits = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<4>());
-        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     }
 
     /// Reads what is neither a string nor nested.
@@ -144,23 +141,23 @@ impl<'a> Reader<'a> {
     }
 
     fn number(&mut self) -> Result<(), JsonError> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
+        if let [b'-', rest @ ..] = self.rest {
+            self.rest = rest;
         }
         // No leading zeros (RFC 8259 section 6).
-        if self.peek() == Some(b'0') {
-            self.at += 1;
+        if let [b'0', rest @ ..] = self.rest {
+            self.rest = rest;
         } else {
             self.digits()?;
         }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
+        if let [b'.', rest @ ..] = self.rest {
+            self.rest = rest;
             self.digits()?;
         }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
+        if let [b'e' | b'E', rest @ ..] = self.rest {
+            self.rest = rest;
+            if let [b'+' | b'-', rest @ ..] = self.rest {
+                self.rest = rest;
             }
             self.digits()?;
         }
@@ -169,47 +166,130 @@ impl<'a> Reader<'a> {
 
     /// Skips digits, of which there must be one.
     fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
+        let [b'0'..=b'9', rest @ ..] = self.rest else { return Err(JsonError::NotTheDocument) };
+        let mut rest = rest;
+        while let [b'0'..=b'9', after @ ..] = rest {
+            rest = after;
         }
-        if self.at == start { Err(JsonError::NotTheDocument) } else { Ok(()) }
+        self.rest = rest;
+        Ok(())
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), JsonError> {
-        if !self.rest().starts_with(word) {
-            return Err(JsonError::NotTheDocument);
-        }
-        self.at += word.len();
+        self.rest = self.rest.strip_prefix(word).ok_or(JsonError::NotTheDocument)?;
         Ok(())
     }
 
     /// Checks that only white space is left.
     pub(super) fn end(&mut self) -> Result<(), JsonError> {
         self.skip_space();
-        if self.rest().is_empty() { Ok(()) } else { Err(JsonError::NotTheDocument) }
+        if self.rest.is_empty() { Ok(()) } else { Err(JsonError::NotTheDocument) }
     }
 
     /// Skips white space and then this byte, if it comes next.
+    #[inline(always)]
     pub(super) fn takes(&mut self, byte: u8) -> bool {
-        self.skip_space();
-        let is_next = self.peek() == Some(byte);
-        self.at += usize::from(is_next);
-        is_next
-    }
-
-    pub(super) fn skip_space(&mut self) {
-        while self.peek().is_some_and(is_space) {
-            self.at += 1;
+        // Usually there is no white space.
+        match self.rest {
+            [next, rest @ ..] if *next == byte => {
+                self.rest = rest;
+                true
+            }
+            [b' ' | b'\t' | b'\n' | b'\r', ..] => self.takes_after_space(byte),
+            _ => false,
         }
     }
 
-    pub(super) fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+    #[cold]
+    fn takes_after_space(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        match self.rest {
+            [next, rest @ ..] if *next == byte => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
     }
 
-    fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
+    #[inline(always)]
+    pub(super) fn skip_space(&mut self) {
+        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self.rest {
+            self.rest = rest;
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    // What follows is for text that was read before, and is JSON.
+
+    /// Passes the name of a member, and its colon. Returns the place of the inside.
+    #[inline]
+    pub(super) fn pass_name(&mut self) -> Range<usize> {
+        self.skip_space();
+        let start = self.position() + 1;
+        self.pass_string();
+        let end = self.position().saturating_sub(1);
+        self.takes(b':');
+        start..end
+    }
+
+    /// Passes one value, and white space before it. Returns its place.
+    #[inline]
+    pub(super) fn pass_value(&mut self) -> Range<usize> {
+        self.skip_space();
+        let start = self.position();
+        let mut depth = 0_usize;
+        loop {
+            match self.rest {
+                [b'"', ..] => self.pass_string(),
+                [b'{' | b'[', rest @ ..] => {
+                    self.rest = rest;
+                    depth += 1;
+                    continue;
+                }
+                [b'}' | b']', rest @ ..] if depth > 0 => {
+                    self.rest = rest;
+                    depth -= 1;
+                }
+                [_, rest @ ..] if depth > 0 => {
+                    self.rest = rest;
+                    continue;
+                }
+                _ => self.pass_scalar(),
+            }
+            if depth == 0 {
+                return start..self.position();
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn pass_string(&mut self) {
+        let [b'"', rest @ ..] = self.rest else { return };
+        let mut rest = rest;
+        loop {
+            rest = match skip_plain(rest) {
+                [b'"', after @ ..] => {
+                    self.rest = after;
+                    return;
+                }
+                [b'\\', _, after @ ..] | [_, after @ ..] => after,
+                [] => {
+                    self.rest = &[];
+                    return;
+                }
+            };
+        }
+    }
+
+    fn pass_scalar(&mut self) {
+        while let [b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'E', rest @ ..] = self.rest {
+            self.rest = rest;
+        }
     }
 }
 
@@ -264,8 +344,13 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// The number of bytes before the first quote, backslash or control character.
-#[inline(always)]
 pub(super) fn plain_length(bytes: &[u8]) -> usize {
+    bytes.len() - skip_plain(bytes).len()
+}
+
+/// The bytes from the first quote, backslash or control character on.
+#[inline(always)]
+fn skip_plain(bytes: &[u8]) -> &[u8] {
     let splat = |byte| u64::from_le_bytes([byte; 8]);
     let mut rest = bytes;
     while let Some((word, after)) = rest.split_first_chunk::<8>() {
@@ -278,12 +363,17 @@ pub(super) fn plain_length(bytes: &[u8]) -> usize {
         let backslash = (word ^ splat(b'\\')).wrapping_sub(splat(1));
         let marks = (below_or_quote | backslash) & !word & splat(0x80);
         if marks != 0 {
-            return bytes.len() - rest.len() + (marks.trailing_zeros() / 8) as usize;
+            return rest.get((marks.trailing_zeros() / 8) as usize..).unwrap_or_default();
         }
         rest = after;
     }
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    bytes.len() - rest.len() + rest.iter().position(is_special).unwrap_or(rest.len())
+    while let [byte, after @ ..] = rest {
+        if matches!(byte, b'"' | b'\\' | 0..0x20) {
+            break;
+        }
+        rest = after;
+    }
+    rest
 }
 
 #[cfg(test)]

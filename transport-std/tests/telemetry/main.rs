@@ -9,6 +9,7 @@ mod busy;
 mod deliveries;
 #[path = "../../../verify/telemetry/hostile.rs"]
 mod hostile;
+mod internal;
 #[path = "../../../verify/telemetry/subscription.rs"]
 mod subscription;
 #[path = "../../../verify/telemetry/support.rs"]

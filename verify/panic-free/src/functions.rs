@@ -162,11 +162,13 @@ pub(crate) fn keep() {
         barrier::Barrier::forgotten,
         barrier::Barrier::invoke,
         barrier::Barrier::new,
+        barrier::Barrier::no_runtime_done,
         barrier::Barrier::no_telemetry,
         barrier::Barrier::outstanding,
         barrier::Barrier::report,
         barrier::Barrier::runtime_done,
         barrier::Barrier::shutdown,
+        barrier::Barrier::started,
     }
     keep! {
         collector::Collector::check,
@@ -176,6 +178,7 @@ pub(crate) fn keep() {
         collector::Collector::losses,
         collector::Collector::may_log,
         collector::Collector::new,
+        collector::Collector::no_runtime_done,
         collector::Collector::no_telemetry,
         collector::Collector::summary,
         collector::Collector::take_flush,
@@ -218,6 +221,7 @@ pub(crate) fn keep() {
         subscription::TelemetryTypes::contains,
     }
     keep! {
+        telemetry::Batch::denied_bytes,
         telemetry::Batch::earlier,
         telemetry::Batch::is_redelivery,
         telemetry::Batch::records,
@@ -264,6 +268,8 @@ pub(crate) fn keep() {
         telemetry::Record::request_id,
         telemetry::Timestamp::text,
         telemetry::Timestamp::unix_millis,
+        telemetry::Unread::record_type,
+        telemetry::Unread::request_id,
         telemetry_lists,
     }
     keep! {
