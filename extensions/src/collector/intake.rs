@@ -257,7 +257,7 @@ impl<S: Storage> Intake<S> {
             State::Idle => return,
             State::Decided => {}
             State::Open | State::Duplicate | State::Denied | State::Failed => {
-                collector.batch_is_decided()
+                collector.batch_is_decided();
             }
         }
         self.batch = State::Idle;
