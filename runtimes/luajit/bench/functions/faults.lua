@@ -1,0 +1,8 @@
+-- A function that fails as its event says, for the runtimes that call a function.
+local function handle(event)
+  if event.fail then error "told to fail" end
+  if event.at then return "@/etc/hostname" end
+  return { length = #event.text }
+end
+
+return { handle = handle }
