@@ -19,23 +19,23 @@ const NOT_ENOUGH_MEMORY: &str = "not enough memory";
 ///
 /// A table can have a type and a message; an object can have `__tostring`. Calls Lua code if the
 /// value has metamethods for these.
-pub(crate) fn of_value(json: &Json, error: &Value) -> Failure {
-    of_value_with(json, error, String::new())
+pub(crate) fn of_value(json: &Json, lua: &Lua, error: &Value) -> Failure {
+    of_value_with(json, lua, error, String::new())
 }
 
 /// The same with these frames, unless the error is a table that has a `stack_trace` of its own.
-pub(crate) fn of_value_with(json: &Json, error: &Value, frames: String) -> Failure {
+pub(crate) fn of_value_with(json: &Json, lua: &Lua, error: &Value, frames: String) -> Failure {
     let own = match error {
         Value::Table(table) => table.raw_get::<Option<LuaString>>("stack_trace").unwrap_or(None),
         _ => None,
     };
     let frames = own.map_or(frames, |own| own.to_string_lossy());
-    failure_of(json, error).stack_trace(frames)
+    failure_of(json, lua, error).stack_trace(frames)
 }
 
-fn failure_of(json: &Json, error: &Value) -> Failure {
+fn failure_of(json: &Json, lua: &Lua, error: &Value) -> Failure {
     match error {
-        Value::Table(table) => of_table(json, table),
+        Value::Table(table) => of_table(json, lua, table),
         Value::String(text) if text.as_bytes() == NOT_ENOUGH_MEMORY.as_bytes() => out_of_memory(),
         Value::String(text) => Failure::new(ERROR, text.to_string_lossy()),
         Value::Error(error) => of_error(error),
@@ -60,7 +60,7 @@ fn is_address(text: &str) -> bool {
     is_own && address.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn of_table(json: &Json, table: &Table) -> Failure {
+fn of_table(json: &Json, lua: &Lua, table: &Table) -> Failure {
     let field = |name: &str| match table.get::<Value>(name).or_else(|_| table.raw_get(name)) {
         Ok(Value::String(text)) => Some(text.to_string_lossy()),
         Ok(Value::Integer(number)) => Some(number.to_string()),
@@ -76,7 +76,7 @@ fn of_table(json: &Json, table: &Table) -> Failure {
     };
     let as_json = || {
         let mut out = vec![];
-        json.write(&Value::Table(table.clone()), &mut out).ok()?;
+        json.write(lua, &Value::Table(table.clone()), &mut out).ok()?;
         String::from_utf8(out).ok().filter(|json| json != "{}")
     };
     let message = field("message").or_else(text).or_else(as_json);

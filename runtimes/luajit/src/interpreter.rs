@@ -167,7 +167,11 @@ impl Interpreter {
                     Ok((first, results.pop_front().unwrap_or_default()))
                 }
                 _ => Err(noted.unwrap_or_else(|| {
-                    failure::of_value(&self.json, &results.pop_front().unwrap_or_default())
+                    failure::of_value(
+                        &self.json,
+                        &self.lua,
+                        &results.pop_front().unwrap_or_default(),
+                    )
                 })),
             },
             Err(error) => Err(noted.unwrap_or_else(|| failure::of_error(&error))),
@@ -185,7 +189,7 @@ fn functions(lua: &Lua, json: &Json, host: &Rc<Host>) -> mlua::Result<Table> {
     let (writing, reading, noting) = (json.clone(), json.clone(), json.clone());
     let encode = lua.create_function(move |lua, value: Value| {
         let mut out = vec![];
-        match writing.write(&value, &mut out) {
+        match writing.write(lua, &value, &mut out) {
             Ok(()) => (true, Value::String(lua.create_string(out)?)).into_lua_multi(lua),
             Err(WriteError::Lua(error)) => Err(error),
             Err(error) => (false, error.to_string()).into_lua_multi(lua),
@@ -212,7 +216,7 @@ fn functions(lua: &Lua, json: &Json, host: &Rc<Host>) -> mlua::Result<Table> {
     let failed = lua.create_function(move |lua, error: Value| {
         let inner = noted.coroutine.take().filter(|(raised, _)| *raised == error);
         let trace = inner.map(|(_, trace)| trace).unwrap_or_default() + &failure::trace(lua);
-        noted.failure.replace(Some(failure::of_value_with(&noting, &error, trace)));
+        noted.failure.replace(Some(failure::of_value_with(&noting, lua, &error, trace)));
         Ok(())
     })?;
     functions.set("failed", failed)?;

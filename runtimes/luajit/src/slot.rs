@@ -225,7 +225,8 @@ impl<'s> Slot<'s> {
         if self.settings.mode == Mode::Json {
             let mut json = self.json.borrow_mut();
             json.clear();
-            interpreter.json.write(result, &mut json).map_err(|error| failure::of_write(&error))?;
+            let written = interpreter.json.write(&interpreter.lua, result, &mut json);
+            written.map_err(|error| failure::of_write(&error))?;
             self.send(Response::new(json.as_slice()).content_type(ContentType::JSON));
             return Ok(());
         }

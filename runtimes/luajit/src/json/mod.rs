@@ -4,6 +4,7 @@
 //! The Lua module `cjson` and the conversion of events and results share these functions.
 
 mod read;
+mod stack;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -83,8 +84,13 @@ impl Json {
     /// # Errors
     ///
     /// If JSON cannot represent the value.
-    pub(crate) fn write(&self, value: &Value, out: &mut Vec<u8>) -> Result<(), WriteError> {
-        write::write(self, value, out)
+    pub(crate) fn write(
+        &self,
+        lua: &Lua,
+        value: &Value,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WriteError> {
+        write::write(self, lua, value, out)
     }
 }
 
@@ -93,8 +99,12 @@ pub(crate) const NULL: Value = Value::NULL;
 
 /// An array without elements, which is no table.
 pub(crate) fn empty_array() -> Value {
+    Value::LightUserData(LightUserData(empty_array_address().cast_mut()))
+}
+
+fn empty_array_address() -> *const c_void {
     static ADDRESS: u8 = 0;
-    Value::LightUserData(LightUserData((&raw const ADDRESS).cast_mut().cast::<c_void>()))
+    (&raw const ADDRESS).cast()
 }
 
 /// Makes a number of 64 bits: a negative one is below 2^63 in magnitude, or exactly that. And the

@@ -1,10 +1,13 @@
 //! Reads JSON as RFC 8259 defines it.
 
+use std::ffi::c_int;
+use std::ptr;
 use std::str::from_utf8;
 
-use mlua::{Lua, Table, Value};
+use mlua::Lua;
 
-use super::{Integers, Json, MAX_DEPTH, MAX_INTEGER, NULL, Read};
+use super::stack::Stack;
+use super::{Integers, Json, MAX_DEPTH, MAX_INTEGER, Read};
 
 /// Why a JSON text could not be read, and where.
 #[derive(Debug, thiserror::Error)]
@@ -57,99 +60,129 @@ pub(super) fn read(json: &Json, lua: &Lua, text: &[u8]) -> Result<Read, ReadErro
     if let Err(error) = from_utf8(text) {
         return Err(ReadError::Text { at: error.valid_up_to(), problem: Problem::NotUtf8 });
     }
-    let mut reader = Reader { json, lua, text, at: 0, depth: 0, scratch: vec![], duplicate: None };
-    let value = reader.value()?;
-    reader.space();
-    match reader.peek() {
-        None => Ok(Read { value, duplicate: reader.duplicate }),
-        Some(_) => Err(reader.wrong(Problem::Expected("the end of the JSON text"))),
-    }
+    let (mut scratch, mut duplicate, mut outcome) = (vec![], None, Ok(()));
+    let arguments = (&json.array, &json.wide);
+    let value = Stack::within(lua, arguments, |stack| {
+        let (scratch, duplicate) = (&mut scratch, &mut duplicate);
+        let integers = json.integers;
+        let mut reader = Reader { stack, integers, text, at: 0, depth: 0, scratch, duplicate };
+        outcome = reader.whole();
+        match outcome {
+            Ok(()) => stack.replace(ARRAY),
+            Err(_) => stack.push_nil(),
+        }
+        stack.truncate(1);
+    })?;
+    outcome.map(|()| Read { value, duplicate })
 }
 
+/// Where the metatable of arrays is on the stack, and the function that makes numbers of 64 bits.
+const ARRAY: c_int = 1;
+const WIDE: c_int = 2;
+
+/// The values of a level of nesting on the stack: a table, a key, what is made of a number.
+const LEVEL: c_int = 8;
+
 struct Reader<'r> {
-    json: &'r Json,
-    lua: &'r Lua,
+    stack: Stack<'r>,
+    integers: Integers,
     /// Valid UTF-8.
     text: &'r [u8],
     at: usize,
     depth: usize,
     /// The latest string with escapes.
-    scratch: Vec<u8>,
-    duplicate: Option<String>,
+    scratch: &'r mut Vec<u8>,
+    duplicate: &'r mut Option<String>,
 }
 
 impl Reader<'_> {
-    fn value(&mut self) -> Result<Value, ReadError> {
+    /// Pushes the value of the whole text.
+    fn whole(&mut self) -> Result<(), ReadError> {
+        self.stack.reserve(LEVEL);
+        self.value()?;
+        self.space();
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.wrong(Problem::Expected("the end of the JSON text"))),
+        }
+    }
+
+    /// Pushes a value, as the functions below do.
+    fn value(&mut self) -> Result<(), ReadError> {
         self.space();
         match self.peek() {
             Some(b'{') => self.object(),
             Some(b'[') => self.array(),
-            Some(b'"') => Ok(Value::String(self.string()?)),
+            Some(b'"') => self.string(),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true", Value::Boolean(true)),
-            Some(b'f') => self.word("false", Value::Boolean(false)),
-            Some(b'n') => self.word("null", NULL),
+            Some(b't') => self.word("true", |stack| stack.push_boolean(true)),
+            Some(b'f') => self.word("false", |stack| stack.push_boolean(false)),
+            Some(b'n') => self.word("null", |stack| stack.push_address(ptr::null_mut())),
             _ => Err(self.wrong(Problem::Expected("a value"))),
         }
     }
 
-    fn word(&mut self, word: &'static str, value: Value) -> Result<Value, ReadError> {
+    fn word(&mut self, word: &'static str, push: fn(Stack<'_>)) -> Result<(), ReadError> {
         if !self.text[self.at..].starts_with(word.as_bytes()) {
             return Err(self.wrong(Problem::Expected(word)));
         }
         self.at += word.len();
-        Ok(value)
+        push(self.stack);
+        Ok(())
     }
 
-    fn object(&mut self) -> Result<Value, ReadError> {
+    fn object(&mut self) -> Result<(), ReadError> {
         self.enter()?;
-        let object = self.lua.create_table()?;
+        self.stack.push_table();
         if !self.empty(b'}') {
             loop {
                 self.space();
                 if self.peek() != Some(b'"') {
                     return Err(self.wrong(Problem::Expected("a key")));
                 }
-                let key = self.string()?;
+                self.string()?;
                 self.space();
                 if !self.take(b':') {
                     return Err(self.wrong(Problem::Expected("a colon")));
                 }
-                let value = self.value()?;
-                if self.duplicate.is_none() && has(&object, &key)? {
-                    self.duplicate = Some(key.to_string_lossy());
+                if self.duplicate.is_none() && self.stack.has_key() {
+                    let key = String::from_utf8_lossy(self.stack.bytes(-1));
+                    *self.duplicate = Some(key.into_owned());
                 }
-                object.raw_set(key, value)?;
+                self.value()?;
+                self.stack.set_field();
                 if self.ends(b'}', "a comma or the end of the object")? {
                     break;
                 }
             }
         }
         self.depth -= 1;
-        Ok(Value::Table(object))
+        Ok(())
     }
 
-    fn array(&mut self) -> Result<Value, ReadError> {
+    fn array(&mut self) -> Result<(), ReadError> {
         self.enter()?;
-        let array = self.lua.create_table()?;
+        self.stack.push_table();
         if !self.empty(b']') {
-            loop {
-                let value = self.value()?;
-                array.raw_push(value)?;
+            // An event has less than 2^32 bytes.
+            for index in 1.. {
+                self.value()?;
+                self.stack.set_element(index);
                 if self.ends(b']', "a comma or the end of the array")? {
                     break;
                 }
             }
         }
-        array.set_metatable(Some(self.json.array.clone()))?;
+        self.stack.set_metatable(ARRAY);
         self.depth -= 1;
-        Ok(Value::Table(array))
+        Ok(())
     }
 
     fn enter(&mut self) -> Result<(), ReadError> {
         if self.depth == MAX_DEPTH {
             return Err(self.wrong(Problem::Depth));
         }
+        self.stack.reserve(LEVEL);
         self.depth += 1;
         self.at += 1;
         Ok(())
@@ -173,12 +206,13 @@ impl Reader<'_> {
         Err(self.wrong(Problem::Expected(expected)))
     }
 
-    fn string(&mut self) -> Result<mlua::LuaString, ReadError> {
+    fn string(&mut self) -> Result<(), ReadError> {
         self.at += 1;
         let begin = self.at;
         self.plain()?;
         if self.take(b'"') {
-            return Ok(self.lua.create_string(&self.text[begin..self.at - 1])?);
+            self.stack.push_string(&self.text[begin..self.at - 1]);
+            return Ok(());
         }
         self.scratch.clear();
         self.scratch.extend_from_slice(&self.text[begin..self.at]);
@@ -188,7 +222,8 @@ impl Reader<'_> {
             self.plain()?;
             self.scratch.extend_from_slice(&self.text[begin..self.at]);
         }
-        Ok(self.lua.create_string(&self.scratch)?)
+        self.stack.push_string(self.scratch);
+        Ok(())
     }
 
     /// Skips the characters before the next escape or the end of the string.
@@ -258,7 +293,7 @@ impl Reader<'_> {
         Ok(code)
     }
 
-    fn number(&mut self) -> Result<Value, ReadError> {
+    fn number(&mut self) -> Result<(), ReadError> {
         let begin = self.at;
         let is_negative = self.take(b'-');
         if !self.take(b'0') {
@@ -281,7 +316,10 @@ impl Reader<'_> {
             });
         }
         match number.parse::<f64>() {
-            Ok(parsed) if parsed.is_finite() => Ok(Value::Number(parsed)),
+            Ok(parsed) if parsed.is_finite() => {
+                self.stack.push_number(parsed);
+                Ok(())
+            }
             _ => {
                 let problem = Problem::TooLarge(number.to_owned());
                 Err(ReadError::Text { at: begin, problem })
@@ -289,15 +327,19 @@ impl Reader<'_> {
         }
     }
 
-    fn integer(&self, number: &str, digits: &str, is_negative: bool) -> Result<Value, ReadError> {
+    fn integer(&self, number: &str, digits: &str, is_negative: bool) -> Result<(), ReadError> {
         let parsed = digits.parse::<u64>().ok();
         if let Some(magnitude) = parsed.filter(|&magnitude| magnitude <= MAX_INTEGER) {
             let magnitude = magnitude as f64;
-            return Ok(Value::Number(if is_negative { -magnitude } else { magnitude }));
+            self.stack.push_number(if is_negative { -magnitude } else { magnitude });
+            return Ok(());
         }
-        match self.json.integers {
+        match self.integers {
             Integers::Error => Err(self.wrong(Problem::Inexact(number.to_owned()))),
-            Integers::Text => Ok(Value::String(self.lua.create_string(number)?)),
+            Integers::Text => {
+                self.stack.push_string(number.as_bytes());
+                Ok(())
+            }
             Integers::Cdata => {
                 const BEYOND: u64 = 1 << 63;
                 let magnitude = parsed.filter(|&magnitude| !is_negative || magnitude <= BEYOND);
@@ -305,7 +347,13 @@ impl Reader<'_> {
                 let magnitude = magnitude.ok_or_else(too_wide)?;
                 let is_signed = is_negative || magnitude < BEYOND;
                 let (high, low) = ((magnitude >> 32) as f64, f64::from(magnitude as u32));
-                Ok(self.json.wide.call((is_signed, is_negative, high, low))?)
+                self.stack.push_copy(WIDE);
+                self.stack.push_boolean(is_signed);
+                self.stack.push_boolean(is_negative);
+                self.stack.push_number(high);
+                self.stack.push_number(low);
+                self.stack.call(4);
+                Ok(())
             }
         }
     }
@@ -344,8 +392,4 @@ impl Reader<'_> {
         };
         ReadError::Text { at: self.at, problem }
     }
-}
-
-fn has(object: &Table, key: &mlua::LuaString) -> mlua::Result<bool> {
-    Ok(!object.raw_get::<Value>(key)?.is_nil())
 }

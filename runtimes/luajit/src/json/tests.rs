@@ -19,19 +19,19 @@ fn state(integers: Integers) -> (Lua, Json) {
 fn round(integers: Integers, text: &[u8]) -> Result<String, String> {
     let (lua, json) = state(integers);
     let read = json.read(&lua, text).map_err(|error| error.to_string())?;
-    write(&json, &read.value)
+    write(&lua, &json, &read.value)
 }
 
-fn write(json: &Json, value: &Value) -> Result<String, String> {
+fn write(lua: &Lua, json: &Json, value: &Value) -> Result<String, String> {
     let mut out = vec![];
-    json.write(value, &mut out).map_err(|error| error.to_string())?;
+    json.write(lua, value, &mut out).map_err(|error| error.to_string())?;
     Ok(String::from_utf8(out).unwrap())
 }
 
 /// The JSON of a Lua expression, or its error.
 fn eval(expression: &str) -> Result<String, String> {
     let (lua, json) = state(Integers::Error);
-    write(&json, &lua.load(expression).eval().unwrap())
+    write(&lua, &json, &lua.load(expression).eval().unwrap())
 }
 
 #[track_caller]
@@ -139,7 +139,7 @@ fn an_empty_table_is_an_object_unless_it_is_marked() {
     let read = json.read(&lua, b"[1]").unwrap();
     lua.globals().set("array", read.value).unwrap();
     let value: Value = lua.load("table.remove(array) return array").eval().unwrap();
-    assert_eq!(write(&json, &value).unwrap(), "[]");
+    assert_eq!(write(&lua, &json, &value).unwrap(), "[]");
     assert_eq!(eval("nil").unwrap(), "null");
 }
 
@@ -161,11 +161,11 @@ fn check_depth() {
     let (lua, json) = state(Integers::Error);
     let build = |code: &str| -> Value { lua.load(code).eval().unwrap() };
     let cycle = build("local t = {a = {}} t.a.t = t return t");
-    assert_refused(write(&json, &cycle), "contains itself, in value[\"a\"][\"t\"]");
+    assert_refused(write(&lua, &json, &cycle), "contains itself, in value[\"a\"][\"t\"]");
     let deep = build("local t = {} for _ = 1, 1000 do t = {t} end return t");
-    assert_refused(write(&json, &deep), "nested more than 1000");
+    assert_refused(write(&lua, &json, &deep), "nested more than 1000");
     let shared = build("local s = {1} return {s, s}");
-    assert_eq!(write(&json, &shared).unwrap(), "[[1],[1]]");
+    assert_eq!(write(&lua, &json, &shared).unwrap(), "[[1],[1]]");
 }
 
 #[test]

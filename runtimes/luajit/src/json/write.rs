@@ -1,13 +1,14 @@
 //! Writes Lua values as JSON.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::fmt;
 use std::io::Write as _;
 use std::str::from_utf8;
 
-use mlua::{LuaString, Table, Value};
+use mlua::{Lua, Value};
 
-use super::{Json, MAX_DEPTH, MAX_INTEGER, empty_array};
+use super::stack::{Kind, Stack};
+use super::{Json, MAX_DEPTH, MAX_INTEGER, empty_array_address};
 
 /// Why a value could not be written as JSON, and which.
 #[derive(Debug, thiserror::Error)]
@@ -59,34 +60,57 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-pub(super) fn write(json: &Json, value: &Value, out: &mut Vec<u8>) -> Result<(), WriteError> {
-    Writer { json, out, open: vec![] }.value(value)
+/// Where the metatable of arrays is on the stack, and the function that gives the digits of `cdata`.
+const ARRAY: c_int = 1;
+const DIGITS: c_int = 2;
+
+/// The values of a level of nesting on the stack: a key, a value, and one to look at.
+const LEVEL: c_int = 8;
+
+pub(super) fn write(
+    json: &Json,
+    lua: &Lua,
+    value: &Value,
+    out: &mut Vec<u8>,
+) -> Result<(), WriteError> {
+    let (mut open, mut outcome) = (vec![], Ok(()));
+    Stack::within::<()>(lua, (&json.array, &json.digits, value), |stack| {
+        stack.reserve(LEVEL);
+        outcome = Writer { stack, out, open: &mut open }.value();
+        stack.truncate(0);
+    })?;
+    outcome
 }
 
 struct Writer<'w> {
-    json: &'w Json,
+    stack: Stack<'w>,
     out: &'w mut Vec<u8>,
     /// The tables that contain the current value.
-    open: Vec<*const c_void>,
+    open: &'w mut Vec<*const c_void>,
 }
 
 impl Writer<'_> {
-    fn value(&mut self, value: &Value) -> Result<(), WriteError> {
-        match value {
-            Value::Nil => self.out.extend_from_slice(b"null"),
-            Value::LightUserData(data) if data.0.is_null() => self.out.extend_from_slice(b"null"),
-            Value::LightUserData(_) if *value == empty_array() => self.out.extend_from_slice(b"[]"),
-            Value::Boolean(true) => self.out.extend_from_slice(b"true"),
-            Value::Boolean(false) => self.out.extend_from_slice(b"false"),
-            Value::Integer(integer) if integer.unsigned_abs() <= MAX_INTEGER => {
-                self.put(format_args!("{integer}"));
+    /// Writes the value at the top of the stack, and leaves it there.
+    fn value(&mut self) -> Result<(), WriteError> {
+        match self.stack.kind(-1) {
+            Kind::Nil => self.out.extend_from_slice(b"null"),
+            Kind::LightUserData => {
+                let address = self.stack.address(-1);
+                if address.is_null() {
+                    self.out.extend_from_slice(b"null");
+                } else if address == empty_array_address() {
+                    self.out.extend_from_slice(b"[]");
+                } else {
+                    return Err(wrong(Problem::Type("lightuserdata")));
+                }
             }
-            Value::Integer(integer) => self.number(*integer as f64)?,
-            Value::Number(number) => self.number(*number)?,
-            Value::String(text) => self.string(&text.as_bytes())?,
-            Value::Table(table) => self.table(table)?,
-            Value::Other(_) => self.cdata(value)?,
-            _ => return Err(wrong(Problem::Type(value.type_name()))),
+            Kind::Boolean if self.stack.boolean(-1) => self.out.extend_from_slice(b"true"),
+            Kind::Boolean => self.out.extend_from_slice(b"false"),
+            Kind::Number => self.number(self.stack.number(-1))?,
+            Kind::String => self.string(self.stack.bytes(-1))?,
+            Kind::Table => self.table()?,
+            Kind::Cdata => self.cdata()?,
+            Kind::Other(name) => return Err(wrong(Problem::Type(name))),
         }
         Ok(())
     }
@@ -100,20 +124,25 @@ impl Writer<'_> {
         }
         let is_integer = number.fract() == 0.0 && number.abs() <= MAX_INTEGER as f64;
         if is_integer && number.to_bits() != (-0.0_f64).to_bits() {
-            self.put(format_args!("{number}"));
+            self.out.extend_from_slice(itoa::Buffer::new().format(number as i64).as_bytes());
         } else {
-            self.put(format_args!("{number:?}"));
+            self.out.extend_from_slice(ryu::Buffer::new().format_finite(number).as_bytes());
         }
         Ok(())
     }
 
     /// Writes a 64-bit `cdata` number, whose text has a suffix.
-    fn cdata(&mut self, value: &Value) -> Result<(), WriteError> {
-        let text = self.json.digits.call::<Option<LuaString>>(value)?;
-        let text = text.ok_or_else(|| wrong(Problem::Type("cdata other than a 64-bit integer")))?;
-        let text = text.as_bytes();
+    fn cdata(&mut self) -> Result<(), WriteError> {
+        self.stack.push_copy(DIGITS);
+        self.stack.push_copy(-2);
+        self.stack.call(1);
+        if self.stack.kind(-1) != Kind::String {
+            return Err(wrong(Problem::Type("cdata other than a 64-bit integer")));
+        }
+        let text = self.stack.bytes(-1);
         let digits = text.strip_suffix(b"ULL").or_else(|| text.strip_suffix(b"LL"));
-        self.out.extend_from_slice(digits.unwrap_or(&text));
+        self.out.extend_from_slice(digits.unwrap_or(text));
+        self.stack.pop(1);
         Ok(())
     }
 
@@ -146,90 +175,94 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn table(&mut self, table: &Table) -> Result<(), WriteError> {
-        let address = table.to_pointer();
+    fn table(&mut self) -> Result<(), WriteError> {
+        let address = self.stack.address(-1);
         if self.open.contains(&address) {
             return Err(wrong(Problem::Cycle));
         }
         if self.open.len() == MAX_DEPTH {
             return Err(wrong(Problem::Depth));
         }
+        self.stack.reserve(LEVEL);
         self.open.push(address);
-        let is_marked = table.metatable().is_some_and(|metatable| metatable == self.json.array);
-        let first = table.pairs::<Value, Value>().next().transpose()?;
-        match first {
-            None if is_marked => self.out.extend_from_slice(b"[]"),
-            None => self.out.extend_from_slice(b"{}"),
-            Some((Value::String(_), _)) if !is_marked => self.object(table)?,
-            Some(_) => self.array(table)?,
+        let is_marked = self.stack.has_metatable(ARRAY);
+        self.stack.push_nil();
+        if self.stack.next_pair() {
+            let is_object = self.stack.kind(-2) == Kind::String && !is_marked;
+            self.stack.pop(2);
+            if is_object { self.object() } else { self.array() }?;
+        } else {
+            self.out.extend_from_slice(if is_marked { b"[]" } else { b"{}" });
         }
         self.open.pop();
         Ok(())
     }
 
-    fn object(&mut self, table: &Table) -> Result<(), WriteError> {
+    fn object(&mut self) -> Result<(), WriteError> {
+        let stack = self.stack;
         let mut separator = b'{';
-        for pair in table.pairs::<Value, Value>() {
-            let (key, value) = pair?;
+        stack.push_nil();
+        while stack.next_pair() {
             self.out.push(separator);
             separator = b',';
-            let Value::String(text) = &key else {
-                return Err(wrong(match key {
-                    Value::Integer(1..) => Problem::Mixed(shown(&self.any_text_key(table)?)),
-                    key => Problem::Key(shown(&key)),
-                }));
-            };
-            let within = |error| within(error, format!("[{}]", shown(&key)));
-            self.string(&text.as_bytes()).map_err(within)?;
+            if stack.kind(-2) != Kind::String {
+                if as_index(stack, -2).is_none() {
+                    return Err(wrong(Problem::Key(shown(stack, -2))));
+                }
+                stack.pop(2);
+                return Err(wrong(Problem::Mixed(any_text_key(stack))));
+            }
+            // The table keeps the key, also after an error.
+            let key = stack.bytes(-2);
+            let within = |error| within(error, format!("[{}]", quoted(key)));
+            self.string(key).map_err(within)?;
             self.out.push(b':');
-            self.value(&value).map_err(within)?;
+            self.value().map_err(within)?;
+            stack.pop(1);
         }
         self.out.push(b'}');
         Ok(())
     }
 
-    fn any_text_key(&self, table: &Table) -> Result<Value, WriteError> {
-        for pair in table.pairs::<Value, Value>() {
-            if let (key @ Value::String(_), _) = pair? {
-                return Ok(key);
-            }
-        }
-        Ok(Value::Nil)
-    }
-
-    fn array(&mut self, table: &Table) -> Result<(), WriteError> {
+    fn array(&mut self) -> Result<(), WriteError> {
+        let stack = self.stack;
         let (mut count, mut last) = (0, 0);
-        let (mut text, mut other) = (None, None);
-        table.for_each(|key: Value, _: Value| {
-            match key {
-                Value::Integer(index @ 1..) => {
+        let (mut has_text, mut has_other) = (false, false);
+        stack.push_nil();
+        while stack.next_pair() {
+            match as_index(stack, -2) {
+                Some(index) => {
                     count += 1;
-                    last = last.max(index);
+                    last = index.max(last);
                 }
-                Value::String(_) => text = Some(key),
-                key => other = Some(key),
+                None if stack.kind(-2) == Kind::String => has_text = true,
+                None => has_other = true,
             }
-            Ok(())
-        })?;
-        if let Some(key) = other {
-            return Err(wrong(Problem::Key(shown(&key))));
+            stack.pop(1);
         }
-        if let Some(key) = text {
-            return Err(wrong(match count {
-                0 => Problem::Marked(shown(&key)),
-                _ => Problem::Mixed(shown(&key)),
-            }));
+        if has_other {
+            return Err(wrong(Problem::Key(key_that(stack, |stack| {
+                as_index(stack, -2).is_none() && stack.kind(-2) != Kind::String
+            }))));
+        }
+        if has_text {
+            let key = any_text_key(stack);
+            return Err(wrong(if count == 0 { Problem::Marked(key) } else { Problem::Mixed(key) }));
         }
         let mut separator = b'[';
         for index in 1..=last {
-            let element: Value = table.raw_get(index)?;
-            if element.is_nil() {
-                debug_assert!(count < last, "an element without a key");
+            // An index that does not fit belongs to a hole, as no array has that many elements.
+            match i32::try_from(index) {
+                Ok(index) => stack.push_element(index),
+                Err(_) => stack.push_nil(),
+            }
+            if stack.kind(-1) == Kind::Nil {
                 return Err(wrong(Problem::Hole(index)));
             }
             self.out.push(separator);
             separator = b',';
-            self.value(&element).map_err(|error| within(error, format!("[{index}]")))?;
+            self.value().map_err(|error| within(error, format!("[{index}]")))?;
+            stack.pop(1);
         }
         self.out.push(b']');
         Ok(())
@@ -255,13 +288,48 @@ fn within(error: WriteError, key: String) -> WriteError {
     }
 }
 
-/// A key for a message.
-fn shown(key: &Value) -> String {
-    match key {
-        Value::String(text) => format!("{:?}", text.to_string_lossy()),
-        Value::Integer(integer) => integer.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::Boolean(boolean) => boolean.to_string(),
-        key => format!("of type {}", key.type_name()),
+/// The key of an array element at this position.
+fn as_index(stack: Stack<'_>, position: c_int) -> Option<i64> {
+    if stack.kind(position) != Kind::Number {
+        return None;
     }
+    let number = stack.number(position);
+    let is_index = number >= 1.0 && number.fract() == 0.0 && number <= MAX_INTEGER as f64;
+    is_index.then_some(number as i64)
+}
+
+/// A key of the table at the top that is a string, for a message.
+fn any_text_key(stack: Stack<'_>) -> String {
+    key_that(stack, |stack| stack.kind(-2) == Kind::String)
+}
+
+/// The first key of the table at the top for which this holds, for a message. The pair is at the
+/// top then.
+fn key_that(stack: Stack<'_>, is_meant: fn(Stack<'_>) -> bool) -> String {
+    stack.push_nil();
+    while stack.next_pair() {
+        if is_meant(stack) {
+            return shown(stack, -2);
+        }
+        stack.pop(1);
+    }
+    "nil".to_owned()
+}
+
+/// A key for a message.
+fn shown(stack: Stack<'_>, position: c_int) -> String {
+    match stack.kind(position) {
+        Kind::String => quoted(stack.bytes(position)),
+        Kind::Number => stack.number(position).to_string(),
+        Kind::Boolean => stack.boolean(position).to_string(),
+        Kind::Nil => "nil".to_owned(),
+        Kind::LightUserData => "of type lightuserdata".to_owned(),
+        Kind::Table => "of type table".to_owned(),
+        Kind::Cdata => "of type cdata".to_owned(),
+        Kind::Other(name) => format!("of type {name}"),
+    }
+}
+
+fn quoted(text: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(text))
 }
