@@ -8,8 +8,8 @@ export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", justfile_directory() / "targe
 
 published := "lambda-proto lambda-proto-extension lambda-proto-host lambda-proto-std lambda-proto-tokio lambda-proto-mio"
 workspaces := "Cargo.toml capi/library/Cargo.toml docs/moving/theirs/Cargo.toml examples/aws-sdk/Cargo.toml \
-    examples/nolibc/Cargo.toml runtimes/luajit/Cargo.toml verify/panic-free/Cargo.toml verify/lambda-http/Cargo.toml \
-    benches/Cargo.toml fuzz/Cargo.toml"
+    examples/nolibc/Cargo.toml runtimes/luajit/Cargo.toml runtimes/quickjs/Cargo.toml verify/panic-free/Cargo.toml \
+    verify/lambda-http/Cargo.toml benches/Cargo.toml fuzz/Cargo.toml"
 
 [private]
 default:
@@ -22,7 +22,7 @@ lint: format spelling words clippy doc
 test: tests features alone hello
 
 # The long proofs, whole: the model, ten million invocations, every cut, fuzzing; then what is published
-proof: (soak "10000000") cuts bare-metal panic-free sizes counts lambda-http capi luajit-tests emulator loops lifecycle aws-sdk moving (fuzz "600") dist
+proof: (soak "10000000") cuts bare-metal panic-free sizes counts lambda-http capi luajit-tests quickjs-tests emulator loops lifecycle aws-sdk moving (fuzz "600") dist
 
 # What an invocation costs, beside the floor and other clients: benches/RESULTS.md and its graphs
 bench *arguments:
@@ -40,6 +40,12 @@ luajit event='{"name":"Ada"}':
     cd runtimes/luajit && cargo build --quiet --locked --release
     cargo run --quiet --locked --release -p lambda-lab -- run --event {{ quote(event) }} \
         --task-root runtimes/luajit/examples --handler hello.handle "$CARGO_TARGET_DIR/release/lambda-luajit"
+
+# A function in JavaScript under the lab: runtimes/quickjs
+quickjs event='{"name":"Ada"}':
+    cargo build --quiet --locked --release --manifest-path runtimes/quickjs/Cargo.toml
+    cargo run --quiet --locked --release -p lambda-lab -- run --event {{ quote(event) }} \
+        --task-root runtimes/quickjs/examples --handler hello.handler "$CARGO_TARGET_DIR/release/lambda-quickjs"
 
 # Every fuzz target, or those that are named, for this many seconds each
 fuzz seconds="20" *targets:
@@ -172,6 +178,12 @@ lambda-http:
 luajit-tests:
     cd runtimes/luajit && cargo clippy --quiet --locked --all-targets -- -D warnings
     cd runtimes/luajit && cargo test --quiet --locked
+
+# The QuickJS runtime.
+[private]
+quickjs-tests:
+    cargo clippy --quiet --locked --manifest-path runtimes/quickjs/Cargo.toml --all-targets -- -D warnings
+    cargo test --quiet --locked --manifest-path runtimes/quickjs/Cargo.toml
 
 # Under AWS's emulator and cargo-lambda, and other people's clients under the lab.
 [private]

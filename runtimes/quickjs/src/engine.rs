@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use lambda_proto_std::{Environment, Failure};
 use rquickjs::context::EvalOptions;
-use rquickjs::promise::PromiseState;
+use rquickjs::promise::{PromiseHookType, PromiseState};
 use rquickjs::{
     Ctx, FromJs, Function, IntoJs, Object, Persistent, Promise, Result, Runtime, Value,
 };
@@ -101,6 +101,12 @@ pub(crate) fn runtime(
             }
         },
     )));
+    let owners = host.owners.clone();
+    runtime.set_promise_hook(Some(Box::new(move |ctx, kind, _, _| {
+        if kind == PromiseHookType::Init {
+            owners.has_new_promise(&ctx);
+        }
+    })));
     Ok((runtime, rejections))
 }
 
@@ -158,11 +164,7 @@ impl<'js> Engine<'js> {
     }
 
     /// Runs a macrotask of this owner, and then all jobs that it leads to.
-    pub(crate) fn turn<T>(
-        &self,
-        owner: &Rc<Owner>,
-        work: impl FnOnce() -> Result<T>,
-    ) -> Turn<T> {
+    pub(crate) fn turn<T>(&self, owner: &Rc<Owner>, work: impl FnOnce() -> Result<T>) -> Turn<T> {
         self.host.owners.begin(owner);
         let mut result = work().map_err(|error| self.failure(&error));
         let mut is_stuck = false;

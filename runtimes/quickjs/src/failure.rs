@@ -15,6 +15,11 @@ pub(crate) fn of_thrown<'js>(internals: &Object<'js>, thrown: Value<'js>) -> Fai
     if is_out_of_memory(&thrown) {
         return out_of_memory();
     }
+    if thrown.is_null() {
+        let message = "the JavaScript code has used up its memory, or has thrown null: the engine \
+                       throws null when it has no memory for an error";
+        return Failure::new(OUT_OF_MEMORY, message);
+    }
     let described = internals
         .get::<_, Function<'js>>("describe")
         .and_then(|describe| describe.call::<_, Vec<String>>((thrown,)));
@@ -39,7 +44,8 @@ pub(crate) fn of_error<'js>(ctx: &Ctx<'js>, internals: &Object<'js>, error: &Err
 fn is_out_of_memory(thrown: &Value<'_>) -> bool {
     let Some(exception) = thrown.as_exception() else { return false };
     let name = exception.as_object().get::<_, String>("name");
-    name.is_ok_and(|name| name == INTERNAL_ERROR) && exception.message().as_deref() == Some(NO_MEMORY)
+    name.is_ok_and(|name| name == INTERNAL_ERROR)
+        && exception.message().as_deref() == Some(NO_MEMORY)
 }
 
 fn out_of_memory() -> Failure {

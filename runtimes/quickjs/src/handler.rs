@@ -66,9 +66,8 @@ pub(crate) fn load(engine: &Engine<'_>, settings: &Settings) -> Result<(), Failu
     let file = file.ok_or(LoadError::NoModule(module))?;
     let exports = import(engine, &file)?;
     let path: Vec<_> = path.split('.').map(str::to_owned).collect();
-    let found: String = engine
-        .call("setHandler", (exports, path))
-        .map_err(|error| engine.failure(&error))?;
+    let found: String =
+        engine.call("setHandler", (exports, path)).map_err(|error| engine.failure(&error))?;
     match found.as_str() {
         "" => Ok(()),
         "undefined" => Err(LoadError::NotFound(name.clone()).into()),
@@ -143,7 +142,9 @@ fn settle<'js>(
 fn named(failure: Failure) -> Failure {
     match failure.reported_type() {
         "SyntaxError" => failure.error_type("Runtime.UserCodeSyntaxError"),
-        "Error" if failure.message().starts_with("Cannot find module") => failure.error_type(IMPORT),
+        "Error" if failure.message().starts_with("Cannot find module") => {
+            failure.error_type(IMPORT)
+        }
         _ => failure,
     }
 }
@@ -159,7 +160,9 @@ mod tests {
     fn the_first_dot_of_the_last_part_separates_module_and_function() {
         assert_eq!(split("index.handler"), Some(("index", "handler")));
         assert_eq!(split("a.b/index.api.handler"), Some(("a.b/index", "api.handler")));
-        for handler in ["", "index", ".handler", "index.", "../index.handler", "/index.handler", "a/.b"] {
+        for handler in
+            ["", "index", ".handler", "index.", "../index.handler", "/index.handler", "a/.b"]
+        {
             assert_eq!(split(handler), None, "{handler}");
         }
     }

@@ -40,9 +40,8 @@ pub(crate) fn lifecycle(hooks: &Hooks, slots: &[Sender<Command>]) -> Lifecycle {
             Stage::AfterRestore => {
                 lifecycle.after_restore("javascript", move |_| run(&slots, stage, Duration::MAX))
             }
-            Stage::Shutdown => {
-                lifecycle.on_shutdown("javascript", move |context| run(&slots, stage, context.remaining()))
-            }
+            Stage::Shutdown => lifecycle
+                .on_shutdown("javascript", move |context| run(&slots, stage, context.remaining())),
         }
     })
 }

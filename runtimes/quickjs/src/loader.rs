@@ -93,7 +93,10 @@ impl Loader for Internals {
             "const m = globalThis[Symbol.for(\"lambda-quickjs.load\")]({quoted}); export default m;"
         );
         for (index, name) in names.iter().enumerate() {
-            source += &format!("\nconst v{index} = m[{0}]; export {{ v{index} as {name} }};", quote(name));
+            source += &format!(
+                "\nconst v{index} = m[{0}]; export {{ v{index} as {name} }};",
+                quote(name)
+            );
         }
         Module::declare(ctx.clone(), name, source)
     }
@@ -155,9 +158,9 @@ fn compile<'js>(ctx: Ctx<'js>, path: String) -> Result<Function<'js>> {
 }
 
 fn read(ctx: &Ctx<'_>, path: &Path) -> Result<String> {
-    let text = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| {
-        String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
-    });
+    let text = fs::read(path)
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned()));
     text.map_err(|reason| {
         Exception::throw_message(ctx, &format!("{} cannot be read: {reason}", path.display()))
     })
@@ -229,9 +232,8 @@ fn as_file(ctx: &Ctx<'_>, path: &Path, is_require: bool) -> Option<PathBuf> {
         name.push(extension);
         Some(PathBuf::from(name)).filter(|path| path.is_file())
     };
-    let complete = |path: &Path| {
-        [".js", ".json", ".cjs"].iter().find_map(|extension| with(path, extension))
-    };
+    let complete =
+        |path: &Path| [".js", ".json", ".cjs"].iter().find_map(|extension| with(path, extension));
     complete(path).or_else(|| {
         let main: Option<String> = package(ctx, path).and_then(|package| package.get("main").ok());
         let main = main.and_then(|main| {
@@ -313,9 +315,11 @@ fn condition(value: &Value<'_>, is_require: bool) -> Option<String> {
         "node" | "default" => true,
         _ => false,
     };
-    object.keys::<String>().flatten().filter(|name| applies(name)).find_map(|name| {
-        condition(&object.get(name).ok()?, is_require)
-    })
+    object
+        .keys::<String>()
+        .flatten()
+        .filter(|name| applies(name))
+        .find_map(|name| condition(&object.get(name).ok()?, is_require))
 }
 
 /// The `package.json` of a folder.
@@ -334,5 +338,6 @@ fn package<'js>(ctx: &Ctx<'js>, folder: &Path) -> Option<Object<'js>> {
 /// Whether the nearest `package.json` says that its files are ES modules.
 fn is_in_module_package(ctx: &Ctx<'_>, path: &Path) -> bool {
     let nearest = path.ancestors().skip(1).find_map(|folder| package(ctx, folder));
-    nearest.is_some_and(|package| package.get::<_, String>("type").is_ok_and(|kind| kind == "module"))
+    nearest
+        .is_some_and(|package| package.get::<_, String>("type").is_ok_and(|kind| kind == "module"))
 }

@@ -90,9 +90,7 @@ fn main() -> Result<(), Ended> {
                 workers.push(worker);
                 result
             }
-            Err(_) => {
-                Err(thread.join().map_or_else(panicked, |()| panicked(Box::new(()))).into())
-            }
+            Err(_) => Err(thread.join().map_or_else(panicked, |()| panicked(Box::new(()))).into()),
         };
         result = result.and(ended);
     }

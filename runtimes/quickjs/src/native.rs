@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use lambda_proto_host::lifecycle::clock;
 use lambda_proto_std::Level;
 use rquickjs::{ArrayBuffer, Ctx, Exception, Function, IntoJs, Object, Result, TypedArray, Value};
@@ -95,9 +95,8 @@ fn timers<'js>(ctx: &Ctx<'js>, native: &Object<'js>, host: &Rc<Host>) -> Result<
 
 fn streams<'js>(ctx: &Ctx<'js>, native: &Object<'js>, host: &Rc<Host>) -> Result<()> {
     let streaming = host.clone();
-    let stream = move |content_type: String| {
-        streaming.stream(&StreamForm::Bytes(content_type)).err()
-    };
+    let stream =
+        move |content_type: String| streaming.stream(&StreamForm::Bytes(content_type)).err();
     native.set("stream", Function::new(ctx.clone(), stream)?)?;
     let streaming = host.clone();
     let http = move |status: u16, headers: Vec<String>, cookies: Vec<String>| {
@@ -122,12 +121,14 @@ fn bytes<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
         let bytes = bytes_of(&bytes)?;
         if is_fatal {
             let text = String::from_utf8(bytes);
-            return text.map_or_else(|_| Ok(Value::new_null(ctx.clone())), |text| text.into_js(&ctx));
+            return text
+                .map_or_else(|_| Ok(Value::new_null(ctx.clone())), |text| text.into_js(&ctx));
         }
         String::from_utf8_lossy(&bytes).into_js(&ctx)
     };
     native.set("decodeUtf8", Function::new(ctx.clone(), decode)?)?;
-    let to_base64 = |bytes: Value<'js>| Ok::<_, rquickjs::Error>(STANDARD.encode(bytes_of(&bytes)?));
+    let to_base64 =
+        |bytes: Value<'js>| Ok::<_, rquickjs::Error>(STANDARD.encode(bytes_of(&bytes)?));
     native.set("toBase64", Function::new(ctx.clone(), to_base64)?)?;
     let from_base64 = |ctx: Ctx<'js>, text: String| match FORGIVING.decode(text) {
         Ok(bytes) => TypedArray::<u8>::new(ctx, bytes).map(TypedArray::into_value),

@@ -12,8 +12,9 @@
 //!
 //! QuickJS reads `promise.constructor` immediately before each `await` and `then` attaches a
 //! reaction. A getter there attaches `enter`; the end of the job or macrotask attaches `leave`.
-//! Jobs that such a reaction queues get markers in the same way, because `then` is a getter, too:
-//! `await`, `then` and the resolution of a promise with another one read one of the two.
+//! The jobs that such a reaction queues get markers in the same way, since each of the ways to queue
+//! one can be seen: by that getter, by a getter of `then`, which the resolution of a promise with
+//! another one reads, and by QuickJS's hook for new promises, which `await` makes of other values.
 //!
 //! What is not carried: a reaction to an object with a `then` of its own, or to an instance of a
 //! subclass of `Promise`, belongs to the invocation that settles it.
@@ -88,7 +89,11 @@ impl Owners {
     /// # Errors
     ///
     /// If the memory does not suffice.
-    pub(crate) fn install<'js>(self: &Rc<Self>, ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
+    pub(crate) fn install<'js>(
+        self: &Rc<Self>,
+        ctx: &Ctx<'js>,
+        native: &Object<'js>,
+    ) -> Result<()> {
         let constructor: Object<'js> = ctx.globals().get("Promise")?;
         let prototype: Object<'js> = constructor.get("prototype")?;
         let then: Function<'js> = prototype.get("then")?;
@@ -119,6 +124,14 @@ impl Owners {
         let suspending = self.clone();
         let suspend = move |is_suspended: bool| suspending.is_suspended.replace(is_suspended);
         native.set("suspendOwners", Function::new(ctx.clone(), suspend)?)
+    }
+
+    /// Notes that a promise was made. A job for it may follow.
+    pub(crate) fn has_new_promise(self: &Rc<Self>, ctx: &Ctx<'_>) {
+        if self.will_queue(ctx).is_err() {
+            // The memory does not suffice, which the code finds out itself.
+            let _exception = ctx.catch();
+        }
     }
 
     fn functions(&self) -> Result<Functions> {
@@ -178,7 +191,8 @@ impl Owners {
     ) -> Result<()> {
         let then = self.functions()?.then.restore(ctx)?;
         let was_suspended = self.is_suspended.replace(true);
-        let attached = then.call::<_, Value<'js>>((This(promise.clone()), marker.clone(), marker.clone()));
+        let attached =
+            then.call::<_, Value<'js>>((This(promise.clone()), marker.clone(), marker.clone()));
         self.is_suspended.set(was_suspended);
         attached.map(drop)
     }

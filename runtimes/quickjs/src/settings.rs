@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn unset_and_empty_variables_mean_the_defaults() {
-        for variables in [&[][..], &[("LAMBDA_QUICKJS_MODE", ""), ("LAMBDA_QUICKJS_GRACE_MS", "")]] {
+        for variables in [&[][..], &[("LAMBDA_QUICKJS_MODE", ""), ("LAMBDA_QUICKJS_GRACE_MS", "")]]
+        {
             let settings = settings(variables).unwrap();
             assert_eq!((settings.mode, settings.output), (Mode::Json, Output::Log));
             assert_eq!((settings.grace, settings.memory), (GRACE, None));

@@ -61,8 +61,9 @@ pub(crate) fn run(
 ) {
     let host = Rc::new(Host::new(settings, Log::from_env(), started));
     let loader = Internals::default();
-    let made = engine::runtime(settings, &host, &loader)
-        .and_then(|(runtime, rejections)| Ok((rquickjs::Context::full(&runtime)?, runtime, rejections)));
+    let made = engine::runtime(settings, &host, &loader).and_then(|(runtime, rejections)| {
+        Ok((rquickjs::Context::full(&runtime)?, runtime, rejections))
+    });
     let (context, runtime, rejections) = match made {
         Ok(made) => made,
         Err(error) => {
@@ -176,16 +177,17 @@ impl<'js> Slot<'js, '_> {
     fn run_hooks(&self, stage: Stage) -> Result<(), Failure> {
         let owner = Rc::default();
         self.host.time.limit(None);
-        let turn = self.engine.turn(&owner, || {
-            self.engine.call::<Promise<'js>>("runHooks", (stage.name(),))
-        });
+        let turn = self
+            .engine
+            .turn(&owner, || self.engine.call::<Promise<'js>>("runHooks", (stage.name(),)));
         let promise = turn.result?;
         loop {
             if let Some(result) = self.engine.settled(&promise) {
                 return result.map(drop);
             }
             if self.engine.wait_for_timer().is_none() {
-                let message = format!("a {} hook awaits a promise that can never settle", stage.name());
+                let message =
+                    format!("a {} hook awaits a promise that can never settle", stage.name());
                 return Err(Failure::new(NEVER_SETTLES, message));
             }
         }
@@ -199,9 +201,9 @@ impl<'js> Slot<'js, '_> {
             }
             self.host.time.limit(times.map(|times| (times.cancel_at, times.end_at)));
             let cancellation = taken.context.cancellation();
-            let answered = taken.arguments.and_then(|arguments| {
-                self.invoke(&taken.owner, arguments, times, &cancellation)
-            });
+            let answered = taken
+                .arguments
+                .and_then(|arguments| self.invoke(&taken.owner, arguments, times, &cancellation));
             if let Err(failure) = answered {
                 self.host.with_worker(|worker| worker.fail(&failure));
                 if failure.reported_type() == "Function.OutOfMemory" {
@@ -227,6 +229,8 @@ impl<'js> Slot<'js, '_> {
         self.host.limit.set(Some(context.time_limit()));
         self.host.stream.set(StreamState::None);
         self.host.owners.begin(&owner);
+        // Those of the last invocation are over.
+        self.host.time.limit(None);
         let arguments = self.arguments(&invocation);
         Ok(Some(Taken { owner, arguments, context }))
     }
@@ -282,9 +286,8 @@ impl<'js> Slot<'js, '_> {
         times: Option<Times>,
         cancellation: &Cancellation,
     ) -> Result<(), Failure> {
-        let turn = self.engine.turn(owner, || {
-            self.engine.call::<Promise<'js>>("call", (event, fields))
-        });
+        let turn =
+            self.engine.turn(owner, || self.engine.call::<Promise<'js>>("call", (event, fields)));
         self.check(owner, owner, &turn)?;
         let promise = turn.result?;
         let mut is_cancelled = false;
@@ -299,10 +302,8 @@ impl<'js> Slot<'js, '_> {
             if is_cancelled && must_end {
                 return Err(timeout());
             }
-            let is_due = times.map_or_else(
-                || cancellation.is_cancelled(),
-                |times| now >= times.cancel_at,
-            );
+            let is_due =
+                times.map_or_else(|| cancellation.is_cancelled(), |times| now >= times.cancel_at);
             if !is_cancelled && is_due {
                 is_cancelled = true;
                 let turn = self.engine.turn(owner, || self.engine.call::<()>("cancel", ()));
@@ -322,7 +323,8 @@ impl<'js> Slot<'js, '_> {
                 }
                 continue;
             }
-            let limit = times.map(|times| if is_cancelled { times.end_at } else { times.cancel_at });
+            let limit =
+                times.map(|times| if is_cancelled { times.end_at } else { times.cancel_at });
             self.sleep(Some(limit.map_or(at, |limit| at.min(limit))), cancellation);
         }
     }
@@ -333,7 +335,8 @@ impl<'js> Slot<'js, '_> {
 
     /// Sleeps until this moment, or until the process must end.
     fn sleep(&self, until: Option<Instant>, cancellation: &Cancellation) {
-        let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        let left =
+            until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
         if cancellation.is_cancelled() {
             // It would not wait any more.
             thread::sleep(left.min(Duration::from_millis(10)));
@@ -408,7 +411,8 @@ impl<'js> Slot<'js, '_> {
         let policy = match self.settings.policy {
             Policy::Drain { reserve } => {
                 let left = limit.remaining(reached);
-                let left = left.map_or(Policy::DRAIN_WITHOUT_DEADLINE, |left| left.saturating_sub(reserve));
+                let left = left
+                    .map_or(Policy::DRAIN_WITHOUT_DEADLINE, |left| left.saturating_sub(reserve));
                 self.drain(Instant::now() + left, times, cancellation);
                 Policy::Report
             }

@@ -59,9 +59,8 @@ impl Timers {
     /// When the next timer fires that fires once, is referenced, and that no freeze point has left
     /// behind.
     pub(crate) fn next_awaited(&self) -> Option<Instant> {
-        let is_awaited = |timer: &Timer| {
-            timer.every.is_none() && timer.token.is_some() && !timer.is_left_behind
-        };
+        let is_awaited =
+            |timer: &Timer| timer.every.is_none() && timer.token.is_some() && !timer.is_left_behind;
         self.timers.iter().find(|(_, timer)| is_awaited(timer)).map(|(&(at, _), _)| at)
     }
 

@@ -79,12 +79,13 @@ fn each_error_of_the_start_has_a_type_a_message_and_its_place() {
     }
     fails(module(ok).handler("other.handler"), "Runtime.ImportModuleError", "there is no module");
     fails(module(ok).handler("index.other"), "Runtime.HandlerNotFound", "index.other is undefined");
-    fails(module(ok).handler("index.number"), "Runtime.HandlerNotFound", "index.number is a number");
-    let trace = fails(
-        module("\nexport const handler = ( => 1;"),
-        "Runtime.UserCodeSyntaxError",
-        "",
+    fails(
+        module(ok).handler("index.number"),
+        "Runtime.HandlerNotFound",
+        "index.number is a number",
     );
+    let trace =
+        fails(module("\nexport const handler = ( => 1;"), "Runtime.UserCodeSyntaxError", "");
     assert!(trace.contains("index.mjs:2"), "{trace}");
     fails(
         module("import 'nothing'; export const handler = 1;"),
@@ -106,7 +107,11 @@ fn each_error_of_the_start_has_a_type_a_message_and_its_place() {
     let trace = fails(files(&[("index.cjs", "\n\nthrow new TypeError('x')")]), "TypeError", "x");
     assert!(trace.contains("index.cjs:3:"), "{trace}");
     fails(module("process.exit(3)"), "Function.Exit", "process.exit(3)");
-    fails(module("Promise.reject(new RangeError('lost'));\nexport const handler = () => 1;"), "RangeError", "lost");
+    fails(
+        module("Promise.reject(new RangeError('lost'));\nexport const handler = () => 1;"),
+        "RangeError",
+        "lost",
+    );
 }
 
 #[test]
@@ -126,7 +131,11 @@ fn an_invalid_setting_is_an_error_of_the_start() {
         "LAMBDA_QUICKJS_GRACE_MS is \"soon\"",
     );
     let running = module("export const handler = () => 1");
-    fails(running.variable("LAMBDA_PROTO_WORK", "x"), "Runtime.InvalidConfiguration", "LAMBDA_PROTO_WORK");
+    fails(
+        running.variable("LAMBDA_PROTO_WORK", "x"),
+        "Runtime.InvalidConfiguration",
+        "LAMBDA_PROTO_WORK",
+    );
 }
 
 #[test]

@@ -202,8 +202,11 @@
 
   // ---- The handler
 
+  const hasStream = Symbol("hasStream");
+
   class Context {
     #deadline;
+    #stream;
     #document(name, text) {
       if (text === undefined) return undefined;
       try {
@@ -239,6 +242,12 @@
       }
       return controller.signal;
     }
+    /// A stream for the response of a handler that is not only for streams.
+    stream() {
+      this.#stream ??= internals.newStream();
+      return this.#stream;
+    }
+    get [hasStream]() { return this.#stream !== undefined; }
     /// Keeps the environment from freezing until the promise has settled.
     waitUntil(promise) {
       lastId = lastId >= 0xffffffff ? 1 : lastId + 1;
@@ -298,7 +307,8 @@
       await handler.call(event, internals.newStream(), context);
       return undefined;
     }
-    return encode(await handler.call(event, context));
+    const result = await handler.call(event, context);
+    return context[hasStream] ? undefined : encode(result);
   };
 
   const internals = {

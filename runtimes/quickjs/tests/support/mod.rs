@@ -29,6 +29,7 @@ pub(crate) fn function(handler: &str) -> Settings {
         memory: 512,
         concurrency: None,
         is_snapstart: false,
+        is_frozen: false,
         files: None,
     }
 }
@@ -58,6 +59,7 @@ pub(crate) struct Settings {
     memory: u32,
     concurrency: Option<usize>,
     is_snapstart: bool,
+    is_frozen: bool,
     files: Option<TempDir>,
 }
 
@@ -85,6 +87,17 @@ impl Settings {
     pub(crate) fn concurrency(mut self, slots: usize) -> Self {
         self.concurrency = Some(slots);
         self
+    }
+
+    /// Stops the process between invocations, as Lambda does.
+    pub(crate) fn frozen(mut self) -> Self {
+        self.is_frozen = true;
+        self
+    }
+
+    /// The log as JSON, for [`Running::records`].
+    pub(crate) fn records(self) -> Self {
+        self.variable("AWS_LAMBDA_LOG_FORMAT", "JSON").variable("AWS_LAMBDA_LOG_LEVEL", "TRACE")
     }
 
     pub(crate) fn snapstart(mut self) -> Self {
@@ -115,6 +128,9 @@ impl Settings {
         };
         if self.is_snapstart {
             function = function.snapstart();
+        }
+        if self.is_frozen {
+            function = function.freeze();
         }
         Running { lab: function.start().unwrap(), log, _folder: folder, _files: self.files }
     }
@@ -147,6 +163,32 @@ impl Running {
         let document: serde_json::Value = serde_json::from_slice(&failure.body).unwrap();
         let lines = document["stackTrace"].as_array().cloned().unwrap_or_default();
         lines.iter().map(|line| format!("{}\n", line.as_str().unwrap())).collect()
+    }
+
+    /// Invokes the function, and waits until it has asked for the next invocation. Returns the
+    /// request id.
+    #[track_caller]
+    pub(crate) fn to_the_end(&self, event: impl Into<Event>) -> String {
+        self.lab.invoke_to_the_end(event, |_| {}).unwrap().request_id
+    }
+
+    /// The records of the log.
+    pub(crate) fn records(&self) -> Vec<serde_json::Value> {
+        let log = self.log();
+        let records = log.lines().map(|line| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+        });
+        records.collect()
+    }
+
+    /// The request ids of the records with this text in their message, or in that of their error.
+    pub(crate) fn ids(&self, text: &str) -> Vec<String> {
+        let has = |record: &serde_json::Value, name: &str| {
+            record[name].as_str().is_some_and(|message| message.contains(text))
+        };
+        let records = self.records().into_iter();
+        let records = records.filter(|it| has(it, "message") || has(it, "errorMessage"));
+        records.map(|it| it["requestId"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// The lines of the log that contain this text.

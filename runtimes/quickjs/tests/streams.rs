@@ -1,0 +1,98 @@
+//! Streamed responses and hooks.
+#![allow(missing_docs)]
+
+mod support;
+
+use support::{Running, module};
+
+#[track_caller]
+fn streaming(code: &str) -> Running {
+    let source = format!(
+        "const wait = (ms) => new Promise((done) => setTimeout(done, ms)); let kept;
+        export const handler = awslambda.streamifyResponse(async (event, stream, context) => {{ {code} }});"
+    );
+    module(&source).start()
+}
+
+#[test]
+fn a_streamed_response_has_its_content_type_and_its_bytes() {
+    let running = streaming(
+        "stream.setContentType('text/csv'); stream.write('a,1\\n'); await wait(1);
+        stream.write(new Uint8Array([0, 255])); stream.end('é'); await wait(1); console.log('after the end');",
+    );
+    for _ in 0..2 {
+        let answer = running.answer("1");
+        assert_eq!(answer.body, b"a,1\n\0\xff\xc3\xa9");
+        assert_eq!(answer.content_type.as_deref(), Some("text/csv"));
+    }
+    assert!(!running.lines("after the end").is_empty());
+}
+
+#[test]
+fn an_http_response_begins_with_its_prelude() {
+    let running = streaming(
+        "const http = awslambda.HttpResponseStream.from(stream, { statusCode: 404, headers: { 'content-type': 'text/plain' }, cookies: ['a=1'] });
+        http.write('nothing '); http.end('here');",
+    );
+    let answer = running.answer("{}");
+    let prelude = r#"{"statusCode":404,"headers":{"content-type":"text/plain"},"cookies":["a=1"]}"#;
+    assert_eq!(answer.text(), format!("{prelude}{}nothing here", "\0".repeat(8)));
+    assert_eq!(
+        answer.content_type.as_deref(),
+        Some("application/vnd.awslambda.http-integration-response")
+    );
+}
+
+#[test]
+fn an_error_after_the_first_piece_fails_the_invocation_with_trailers_and_the_process_lives() {
+    let running = streaming(
+        "stream.write('a'); if (event === 'fail') { await wait(1); throw new RangeError('no more rows'); } stream.end();",
+    );
+    let failure = running.failure("\"fail\"");
+    assert_eq!(failure.error_type().as_deref(), Some("RangeError"), "{failure:?}");
+    assert_eq!(running.answer("\"again\"").body, b"a");
+}
+
+#[test]
+fn a_stream_that_is_not_ended_fails_when_nothing_is_left_to_run() {
+    let running = streaming(
+        "if (event === 'late') setTimeout(() => stream.end('late'), 5); else if (event === 'none') return; stream.write('a');",
+    );
+    assert_eq!(running.answer("\"late\"").body, b"alate");
+    for event in ["\"open\"", "\"none\""] {
+        let failure = running.failure(event);
+        assert_eq!(failure.error_type().as_deref(), Some("Function.StreamNotEnded"), "{failure:?}");
+    }
+    assert_eq!(running.answer("\"late\"").body, b"alate");
+}
+
+#[test]
+fn the_stream_of_an_earlier_invocation_is_over() {
+    let running = streaming(
+        "if (event === 'keep') { kept = stream; stream.end('first'); }
+        else { let failed; try { kept.write('late'); } catch (error) { failed = error.message; }
+            stream.end(`second, ${failed}`); }",
+    );
+    assert_eq!(running.text("\"keep\""), "first");
+    assert_eq!(running.text("\"stream\""), "second, write after end");
+}
+
+const HOOKS: &str = "import { onShutdown, beforeSnapshot, afterRestore } from 'lambda';
+    let restored = false;
+    onShutdown(async () => { await new Promise((done) => setTimeout(done, 1)); console.log('the last words'); });
+    beforeSnapshot(() => console.log('before the snapshot'));
+    afterRestore(() => { console.log('after the restore'); restored = true; });
+    export const handler = () => restored;";
+
+#[test]
+fn hooks_run_around_a_snapshot_and_before_the_end() {
+    let running = module(HOOKS).start();
+    assert_eq!(running.text("{}"), "false");
+    running.lab.stop();
+    assert_eq!(running.lines("the last words").len(), 1);
+    let running = module(HOOKS).snapstart().start();
+    assert_eq!(running.text("{}"), "true");
+    let log = running.log();
+    let (before, after) = (log.find("before the snapshot"), log.find("after the restore"));
+    assert!(before.is_some() && before < after, "{log}");
+}

@@ -1,0 +1,166 @@
+//! What becomes of work that is open after the answer.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{Settings, module};
+
+/// Leaves a short timer, a long one and an interval.
+const TIMERS: &str = "const later = (ms) => setTimeout(() => console.log(`after ${ms} ms`), ms);
+export const handler = async (event) => {
+  if (event === 'work') {
+    later(30);
+    later(3600000);
+    setInterval(() => console.log('tick'), 10000000);
+  }
+  return 1;
+};";
+
+fn with(policy: &str, source: &str) -> Settings {
+    module(source).records().variable("LAMBDA_PROTO_WORK", policy)
+}
+
+fn report(running: &support::Running) -> Vec<serde_json::Value> {
+    let is_report = |record: &serde_json::Value| {
+        record["message"].as_str().is_some_and(|message| message.contains("work is left"))
+    };
+    running.records().into_iter().filter(is_report).collect()
+}
+
+#[test]
+fn by_default_near_timers_run_and_far_ones_and_intervals_are_reported_once() {
+    let running = with("", TIMERS).frozen().start();
+    let id = running.to_the_end(r#""work""#);
+    assert_eq!(running.ids("after 30 ms"), [&id[..]]);
+    let reports = report(&running);
+    assert_eq!(reports.len(), 1);
+    let message = reports[0]["message"].as_str().unwrap();
+    assert!(message.contains("setTimeout at later ("), "{message}");
+    assert!(message.contains("index.mjs:1:"), "{message}");
+    assert!(message.contains("setInterval at "), "{message}");
+    assert!(message.contains("ms old)"), "{message}");
+    assert_eq!(reports[0]["requestId"], *id);
+    assert_eq!(reports[0]["level"], "WARN");
+    assert_eq!(reports[0]["outstanding"], 2);
+    assert_eq!(reports[0]["tasks"][0]["requestId"], *id);
+    // Nothing new is left by the next invocation.
+    running.to_the_end("1");
+    assert_eq!(report(&running).len(), 1);
+}
+
+#[test]
+fn the_answer_is_sent_before_what_is_left_runs() {
+    let source = "export const handler = (event) => { setTimeout(() => {
+        const until = Date.now() + 300; while (Date.now() < until); console.log('done'); }, 1); return 1; };";
+    let running = with("drain", source).start();
+    running.answer("1");
+    assert!(running.ids("done").is_empty());
+    running.to_the_end("1");
+    assert_eq!(running.ids("done").len(), 2);
+}
+
+#[test]
+fn the_grace_is_bounded() {
+    let source = "const again = () => setTimeout(again, 20); export const handler = () => { again(); return 1; };";
+    let running = with("drain", source).variable("LAMBDA_QUICKJS_GRACE_MS", "200").start();
+    let begun = Instant::now();
+    running.to_the_end("1");
+    // Long before the deadline, which is two minutes away.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert_eq!(report(&running).len(), 1);
+}
+
+#[test]
+fn a_promise_of_wait_until_is_waited_for_with_the_timers_that_it_needs() {
+    let source = "import { setTimeout as wait } from 'timers/promises';
+        export const handler = (event, context) => {
+            context.waitUntil((async () => {
+                for (let i = 0; i < 3; i++) await wait(100);
+                console.log('sent');
+                if (event === 'reject') throw new Error('not sent');
+            })());
+            return 1;
+        };";
+    let running = with("drain", source).variable("LAMBDA_QUICKJS_GRACE_MS", "0").start();
+    let first = running.to_the_end("1");
+    assert_eq!(running.ids("sent"), [&first[..]]);
+    assert!(report(&running).is_empty());
+    let second = running.to_the_end(r#""reject""#);
+    assert_eq!(running.ids("not sent"), [second]);
+}
+
+#[test]
+fn a_promise_of_wait_until_that_can_never_settle_is_reported_and_not_waited_for() {
+    let source = "export const handler = (event, context) => { context.waitUntil(new Promise(() => {})); return 1; };";
+    let running = with("drain", source).start();
+    let begun = Instant::now();
+    running.to_the_end("1");
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    let reports = report(&running);
+    assert!(reports[0]["message"].as_str().unwrap().contains("waitUntil at "), "{reports:?}");
+}
+
+#[test]
+fn waiting_ends_at_the_deadline_less_the_reserve() {
+    let source = "export const handler = (event, context) => {
+            context.waitUntil(new Promise(() => setInterval(() => {}, 10))); return 1; };";
+    let running = with("drain", source)
+        .timeout(Duration::from_secs(20))
+        .variable("LAMBDA_PROTO_DRAIN_RESERVE_MS", "18000")
+        .variable("LAMBDA_PROTO_WORK", "drain")
+        .start();
+    let begun = Instant::now();
+    running.to_the_end("1");
+    assert!(begun.elapsed() >= Duration::from_millis(1900), "{:?}", begun.elapsed());
+    assert_eq!(report(&running).len(), 1);
+    // It was left behind, and is not waited for again.
+    running.to_the_end("1");
+}
+
+#[test]
+fn the_policies_report_and_abandon_wait_for_nothing() {
+    let running = with("report", TIMERS).start();
+    running.to_the_end(r#""work""#);
+    assert_eq!(report(&running)[0]["outstanding"], 3);
+    assert!(running.ids("after 30 ms").is_empty());
+    let running = with("abandon", TIMERS).start();
+    running.to_the_end(r#""work""#);
+    running.to_the_end("1");
+    assert!(report(&running).is_empty());
+}
+
+#[test]
+fn the_policy_strict_ends_the_process_with_an_error() {
+    let source = format!(
+        "{TIMERS}\nlet count = 0; export const counted = async (event) => {{ await handler(event); return ++count; }};"
+    );
+    let running = with("strict", &source).handler("index.counted").start();
+    assert_eq!(running.text("1"), "1");
+    assert_eq!(running.text("2"), "2");
+    assert_eq!(running.text(r#""work""#), "3");
+    // A new process.
+    assert_eq!(running.text("1"), "1");
+    let log = running.log();
+    assert!(log.contains("which the policy treats as an error"), "{log}");
+    assert!(log.contains(r#""level":"ERROR""#), "{log}");
+}
+
+#[test]
+fn an_unreferenced_timer_is_neither_waited_for_nor_reported() {
+    let source = "export const handler = () => { setTimeout(() => console.log('ran'), 20).unref(); return 1; };";
+    let running = with("drain", source).start();
+    running.to_the_end("1");
+    assert!(report(&running).is_empty() && running.ids("ran").is_empty());
+}
+
+#[test]
+fn work_that_was_left_behind_is_told_when_it_ends() {
+    let source = "export const handler = (event) => event === 1
+        ? (setTimeout(() => {}, 50), 1) : new Promise((done) => setTimeout(done, 200));";
+    let running = with("report", source).start();
+    let first = running.to_the_end("1");
+    running.to_the_end("2");
+    assert_eq!(running.ids("was left behind by its invocation, and has ended"), [first]);
+}
