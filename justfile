@@ -16,7 +16,7 @@ default:
     @{{ just_executable() }} --list --unsorted
 
 # Formatting, spelling, lints, documentation
-lint: format spelling words clippy doc
+lint: format spelling words links clippy doc
 
 # The tests that need nothing but Rust, and the command of the README
 test: tests features alone hello
@@ -83,6 +83,11 @@ spelling:
 [private]
 words:
     .ci/words
+
+# Links within the repository, and the contents of DESIGN.md.
+[private]
+links:
+    .ci/links
 
 [private]
 clippy:
