@@ -217,7 +217,7 @@ fn lengths_beyond_what_there_is_are_refused() {
 
 #[test]
 fn texts_and_bodies_are_checked() {
-    let mut made = Made::in_flight("1");
+    let made = Made::in_flight("1");
     for (kind, message, trace, cause) in [
         (&b"\xff"[..], &b""[..], &b""[..], &b""[..]),
         (b"", b"\xc3", b"", b""),

@@ -3,6 +3,12 @@
 use crate::support::{ACCEPTED, Made, event};
 use lambda_proto_capi::*;
 
+/// The length of an event for which memory has to grow. Miri is slow.
+const LARGE: usize = if cfg!(miri) { 4_000 } else { 20_000 };
+
+/// The shortest piece in which it arrives.
+const SHORT: usize = if cfg!(miri) { 50 } else { 1 };
+
 #[test]
 fn a_session_goes_through_all_its_steps() {
     let mut made = Made::in_flight("\"Ada\"");
@@ -33,7 +39,7 @@ fn a_session_goes_through_all_its_steps() {
 #[test]
 fn an_answer_may_be_the_event_itself_which_stays_until_it_is_settled() {
     for cut in 1..200 {
-        let mut made = Made::in_flight_cut("\"Ada\"", cut);
+        let made = Made::in_flight_cut("\"Ada\"", cut);
         let (at, length) = made.event_slice().expect("an event");
         // SAFETY: the client has handed out the slice.
         let body = unsafe { std::slice::from_raw_parts(at, length) };
@@ -68,8 +74,8 @@ fn a_pipelined_answer_is_settled_before_its_reply_arrives() {
 
 #[test]
 fn an_event_gets_more_memory_however_it_is_cut() {
-    let body: String = (0..20_000).map(|number| char::from(b'a' + (number % 26) as u8)).collect();
-    for piece in [1, 7, 100, 4096, usize::MAX] {
+    let body: String = (0..LARGE).map(|number| char::from(b'a' + (number % 26) as u8)).collect();
+    for piece in [SHORT, 7 * SHORT, 100, 4096, usize::MAX] {
         for first in [0, 1, 200, 3000] {
             let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
             let made = Made::growing(first, requests, [1 << 20, requests], 1);
@@ -113,7 +119,7 @@ fn an_announced_length_alone_asks_for_little_memory() {
 #[test]
 fn a_limit_that_is_raised_while_the_memory_is_in_use_lets_it_grow_for_the_next_event() {
     let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
-    for piece in [1, 999, 1000, 100_000] {
+    for piece in [SHORT, 999, 1000, 100_000] {
         let mut made = Made::growing(3000, requests, [0, requests], 1).with_event("1", 1000);
         let kind = LAMBDA_PROTO_MEMORY_EVENTS;
         // SAFETY: there is a client.
@@ -124,7 +130,7 @@ fn a_limit_that_is_raised_while_the_memory_is_in_use_lets_it_grow_for_the_next_e
         assert_eq!(made.step(), LAMBDA_PROTO_STEP_READ);
         made.receive_all(ACCEPTED, 1000);
         assert_eq!(made.step(), LAMBDA_PROTO_STEP_SETTLED);
-        let large = "x".repeat(20_000);
+        let large = "x".repeat(LARGE);
         made.ask(&event(&large), piece);
         assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
         assert_eq!(made.event().expect("an event"), large.as_bytes());
@@ -162,7 +168,7 @@ fn without_memory_a_program_goes_on_with_what_there_is() {
 
 #[test]
 fn a_long_report_gets_memory_or_is_cut() {
-    let message = "m".repeat(100_000);
+    let message = "m".repeat(5 * LARGE);
     for most in [0, 1 << 22] {
         let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
         let mut made = Made::growing(3000, requests, [3000, most], 1).with_event("1", 1000);
@@ -170,7 +176,7 @@ fn a_long_report_gets_memory_or_is_cut() {
         if most > 0 {
             assert_eq!(fail(&made), LAMBDA_PROTO_ERROR_MEMORY);
             let needed = made.needed(LAMBDA_PROTO_MEMORY_REQUESTS);
-            assert!((100_000..110_000).contains(&needed), "{needed}");
+            assert!((5 * LARGE..5 * LARGE + 10_000).contains(&needed), "{needed}");
             made.give(LAMBDA_PROTO_MEMORY_REQUESTS, needed);
         }
         assert_eq!(fail(&made), LAMBDA_PROTO_OK);
@@ -258,7 +264,7 @@ fn warnings_come_one_at_a_time_and_before_the_receipt() {
 
 #[test]
 fn nothing_takes_the_place_of_an_event_before_the_receipt_that_waits_for_a_warning() {
-    let mut made = Made::in_flight("\"Ada\"");
+    let made = Made::in_flight("\"Ada\"");
     let (at, length) = made.event_slice().expect("an event");
     assert_eq!(made.respond(b"", b"2", true), LAMBDA_PROTO_OK);
     assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
@@ -277,7 +283,7 @@ fn nothing_takes_the_place_of_an_event_before_the_receipt_that_waits_for_a_warni
 
 #[test]
 fn what_arrives_with_the_reply_does_not_take_the_place_of_the_event_before_the_receipt() {
-    let mut made = Made::in_flight("\"Ada\"");
+    let made = Made::in_flight("\"Ada\"");
     let (at, length) = made.event_slice().expect("an event");
     assert_eq!(made.respond(b"", b"2", true), LAMBDA_PROTO_OK);
     assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
@@ -318,7 +324,7 @@ fn a_taken_event_stays_in_its_memory() {
 
 #[test]
 fn an_event_whose_answer_is_a_stream_cannot_be_taken() {
-    let mut made = Made::in_flight("\"Ada\"");
+    let made = Made::in_flight("\"Ada\"");
     let mut other = vec![0xaa; 512];
     let mut take = || {
         let (pointer, length) = (other.as_mut_ptr().cast(), other.len());
@@ -335,7 +341,7 @@ fn an_event_whose_answer_is_a_stream_cannot_be_taken() {
 
 #[test]
 fn a_report_that_is_refused_warns_only_when_it_is_sent() {
-    let mut made = Made::in_flight("1");
+    let made = Made::in_flight("1");
     assert_eq!(made.stream(b"text/plain"), LAMBDA_PROTO_OK);
     assert_eq!(made.chunk(b"one"), LAMBDA_PROTO_OK);
     assert_eq!(made.fail(b"A.B", b"message", b"", b""), LAMBDA_PROTO_ERROR_UNSENT);
@@ -355,7 +361,7 @@ fn a_report_that_is_refused_warns_only_when_it_is_sent() {
 #[test]
 fn a_withdrawn_body_is_never_read_again() {
     for sent in [0, 10] {
-        let mut made = Made::in_flight("1");
+        let made = Made::in_flight("1");
         let body = b"secret".to_vec();
         assert_eq!(made.respond(b"", &body, false), LAMBDA_PROTO_OK);
         assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
