@@ -123,7 +123,11 @@ pub fn run(command: &mut Command) -> Result<()> {
     Err(Error::new(format!("{command:?} failed ({}):\n{text}", output.status)))
 }
 
-/// Where everything here is built.
+/// Where everything here is built, in Cargo's target folder.
+///
+/// # Errors
+///
+/// An [`Error`] if `cargo metadata` fails.
 pub fn folder() -> Result<PathBuf> {
     Ok(programs::target_folder()?.join("interop/c"))
 }
