@@ -143,12 +143,12 @@ pub fn node_as_published() -> Result<Node> {
 fn build_node(folder: &Path, wheel: &Path, library: Option<&Path>) -> Result<PathBuf> {
     NODE.iter().try_for_each(|(name, text)| write(&folder.join(name), text.as_bytes()))?;
     let Some(library) = library else {
-        run(npm(wheel, folder, &NPM_INSTALL).env("npm_config_nodedir", wheel))?;
+        run(npm(wheel, folder, &NPM_INSTALL)?.env("npm_config_nodedir", wheel))?;
         return Ok(folder.to_owned());
     };
-    run(&mut npm(wheel, folder, &[&NPM_INSTALL[..], &["--ignore-scripts"]].concat()))?;
+    run(&mut npm(wheel, folder, &[&NPM_INSTALL[..], &["--ignore-scripts"]].concat())?)?;
     let client = folder.join(NODE_CLIENT);
-    let build = &mut npm(wheel, &client, &["run", "build:gyp", "--"]);
+    let build = &mut npm(wheel, &client, &["run", "build:gyp", "--"])?;
     run(build.arg(format!("--nodedir={}", wheel.display())).env("DEPS_PREFIX", library))?;
     let built = client.join("src/native/build/Release/rapid-client.node");
     fs::copy(&built, client.join("rapid-client.node")).map_err(|error| failed(&built, &error))?;
@@ -215,15 +215,24 @@ fn node_pins() -> Vec<u8> {
 }
 
 /// A command of the npm of this Node.js.
-fn npm(wheel: &Path, folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(wheel.join("bin/node"));
-    command.arg(wheel.join("lib/node_modules/npm/bin/npm-cli.js"));
-    // The scripts of npm start `node` by its name.
+fn npm(wheel: &Path, folder: &Path, arguments: &[&str]) -> Result<Command> {
+    // Scripts start both by their names, and the `npm` of the wheel does not find its modules.
+    let (node, npm) = (wheel.join("bin/node"), wheel.join("lib/node_modules/npm/bin/npm-cli.js"));
+    let tools = wheel.with_file_name("tools");
+    fs::create_dir_all(&tools).map_err(|error| failed(&tools, &error))?;
+    for (name, target) in [("node", &node), ("npm", &npm)] {
+        let link = tools.join(name);
+        if let Err(error) = std::os::unix::fs::symlink(target, &link)
+            && !link.exists()
+        {
+            return Err(failed(&link, &error));
+        }
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let paths = [wheel.join("bin")].into_iter().chain(std::env::split_paths(&path));
-    command.args(arguments).current_dir(folder);
-    command.env("PATH", std::env::join_paths(paths).unwrap_or(path));
-    command
+    let paths = std::env::join_paths([tools].into_iter().chain(std::env::split_paths(&path)));
+    let mut command = Command::new(&node);
+    command.arg(&npm).args(arguments).current_dir(folder).env("PATH", paths.unwrap_or(path));
+    Ok(command)
 }
 
 /// Where something is kept that is built from the library and these pins.
