@@ -73,8 +73,8 @@ pub const MAX_OWN_LOGS: u32 = 1_000;
 /// Lambda usually delivers of an invocation.
 pub const MAX_FUNCTION_LOGS: u32 = 10_000;
 
-/// How long the counts of own log records and of warnings are kept if no event begins them anew, as
-/// on Managed Instances.
+/// How long own log records and warnings are counted before the counts start again, where no event
+/// does that earlier, as on Managed Instances.
 pub const OWN_LOGS_PERIOD: Duration = Duration::from_secs(60);
 
 /// Log lines about deliveries between two events of the environment, or within

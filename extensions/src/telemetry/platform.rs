@@ -6,7 +6,7 @@
 
 use lambda_proto::json::JsonStr;
 
-use super::field::{Failed, Field, Fields, List, Unreadable};
+use super::field::{Cursor, Failed, Field, List, Unreadable};
 use super::{InitPhase, InitializationType, Milliseconds, Number, Status, Timestamp};
 
 /// `platform.initStart`: an init begins.
@@ -225,7 +225,7 @@ pub struct Texts<'a>(pub(super) List<'a>);
 impl<'a> Spans<'a> {
     /// Each of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = Span<'a>> + Clone + use<'a> {
-        self.0.elements().filter_map(|element| Span::read(&Fields(element)).ok())
+        self.0.elements().filter_map(|element| Span::read(&mut Cursor::new(element)).ok())
     }
 }
 
@@ -238,7 +238,7 @@ impl<'a> Texts<'a> {
 
 /// A body that is read from the members of an object.
 pub(super) trait FromFields<'a>: Default {
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>>;
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>>;
 
     /// The request id, if a body of this kind has one.
     fn request_id(&self) -> JsonStr<'a> {
@@ -247,9 +247,9 @@ pub(super) trait FromFields<'a>: Default {
 
     /// The last of several members with one name counts. What follows a wrong one is read as well:
     /// the request id may be among it.
-    fn read(fields: &Fields<'a>) -> Result<Self, Failed<'a>> {
+    fn read(cursor: &mut Cursor<'a>) -> Result<Self, Failed<'a>> {
         let (mut body, mut wrong) = (Self::default(), None);
-        fields.each(|field| {
+        cursor.each_member(|field| {
             if let Err(reason) = body.note(field) {
                 wrong.get_or_insert(reason);
             }
@@ -262,7 +262,7 @@ pub(super) trait FromFields<'a>: Default {
 }
 
 impl<'a> FromFields<'a> for InitStart<'a> {
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "initializationType" => self.initialization_type = field.word()?,
             "phase" => self.phase = field.word()?,
@@ -275,7 +275,7 @@ impl<'a> FromFields<'a> for InitStart<'a> {
 }
 
 impl<'a> FromFields<'a> for FunctionFacts<'a> {
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "functionName" => self.name = field.text()?,
             "functionVersion" => self.version = field.text()?,
@@ -290,7 +290,7 @@ impl<'a> FromFields<'a> for FunctionFacts<'a> {
 }
 
 impl<'a> FromFields<'a> for InitRuntimeDone<'a> {
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "initializationType" => self.initialization_type = field.word()?,
             "phase" => self.phase = field.word()?,
@@ -304,7 +304,7 @@ impl<'a> FromFields<'a> for InitRuntimeDone<'a> {
 }
 
 impl<'a> FromFields<'a> for InitReport<'a> {
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "initializationType" => self.initialization_type = field.word()?,
             "phase" => self.phase = field.word()?,
@@ -323,7 +323,7 @@ impl<'a> FromFields<'a> for Start<'a> {
         self.request_id
     }
 
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "requestId" => self.request_id = field.text()?,
             "version" => self.version = field.text()?,
@@ -341,7 +341,7 @@ impl<'a> FromFields<'a> for Done<'a> {
         self.request_id
     }
 
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "requestId" => self.request_id = field.text()?,
             "status" => self.status = field.word()?,
@@ -357,7 +357,7 @@ impl<'a> FromFields<'a> for Done<'a> {
 }
 
 impl<'a> FromFields<'a> for RestoreDone<'a> {
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "status" => self.status = field.word()?,
             "errorType" => self.error_type = field.text()?,
@@ -370,7 +370,7 @@ impl<'a> FromFields<'a> for RestoreDone<'a> {
 }
 
 impl<'a> FromFields<'a> for ExtensionState<'a> {
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "name" => self.name = field.text()?,
             "state" => self.state = field.text()?,
@@ -383,7 +383,7 @@ impl<'a> FromFields<'a> for ExtensionState<'a> {
 }
 
 impl<'a> FromFields<'a> for Subscribed<'a> {
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "name" => self.name = field.text()?,
             "state" => self.state = field.text()?,
@@ -395,7 +395,7 @@ impl<'a> FromFields<'a> for Subscribed<'a> {
 }
 
 impl<'a> FromFields<'a> for LogsDropped<'a> {
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "reason" => self.reason = field.text()?,
             "droppedRecords" => self.records = field.number()?,
@@ -407,7 +407,7 @@ impl<'a> FromFields<'a> for LogsDropped<'a> {
 }
 
 impl<'a> FromFields<'a> for Metrics<'a> {
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "durationMs" => self.duration = field.milliseconds()?,
             "billedDurationMs" => self.billed_duration = field.milliseconds()?,
@@ -423,7 +423,7 @@ impl<'a> FromFields<'a> for Metrics<'a> {
 }
 
 impl<'a> FromFields<'a> for Tracing<'a> {
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "spanId" => self.span_id = field.text()?,
             "type" => self.kind = field.text()?,
@@ -435,7 +435,7 @@ impl<'a> FromFields<'a> for Tracing<'a> {
 }
 
 impl<'a> FromFields<'a> for Span<'a> {
-    fn note(&mut self, field: Field<'a>) -> Result<(), Unreadable<'a>> {
+    fn note(&mut self, field: Field<'a, '_>) -> Result<(), Unreadable<'a>> {
         match field.name() {
             "name" => self.name = field.text()?,
             "start" => self.start = Timestamp::new(field.text()?),

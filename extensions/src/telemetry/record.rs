@@ -5,7 +5,7 @@ use core::fmt;
 use lambda_proto::json::JsonStr;
 use lambda_proto::limits::MAX_JSON_DEPTH;
 
-use super::field::{Failed, Fields, Unreadable};
+use super::field::{Cursor, Failed, Unreadable};
 use super::outline::{Event, Outline};
 use super::platform::{FromFields, FunctionFacts};
 use super::reader::trim;
@@ -265,7 +265,7 @@ fn object<'a, T: FromFields<'a>>(record: Json<'a>) -> Result<T, Failed<'a>> {
     if !record.is_object() && !record.is_null() {
         return Err(wrong_record().into());
     }
-    T::read(&Fields(record))
+    T::read(&mut Cursor::new(record))
 }
 
 fn wrong_record<'a>() -> Unreadable<'a> {

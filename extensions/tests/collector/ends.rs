@@ -40,6 +40,7 @@ fn an_extension_that_lost_nothing_has_nothing_to_say_at_the_end() {
     assert!(collector.summary().is_none());
 }
 
+/// The quiet that ends an extension: the shortest time of a batch, and that of its way.
 const QUIET: u64 = 125;
 
 fn quiet() -> Passage {

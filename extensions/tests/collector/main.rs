@@ -371,8 +371,6 @@ fn without_records_of_the_platform_no_invocation_is_waited_for() {
     assert_eq!(collector.check(at(0)), Passage::Ask(Reason::NoTelemetry));
 }
 
-/// The quiet that ends an extension: the shortest time of a batch, and that of its way.
-
 /// A batch with a record that needs more memory than a connection has, among others.
 fn with_a_long_record() -> Vec<String> {
     vec![function("a"), function(&"x".repeat(SIZE)), function("b")]

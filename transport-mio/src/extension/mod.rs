@@ -71,8 +71,9 @@
 //! An invocation lasts until its extensions have asked for their next events. Without telemetry, that
 //! happens when the handler of an event has returned; with telemetry, when the runtime is done, too, or
 //! [shortly before](TelemetryOptions::reserve) the deadline, and the handler has returned from
-//! [`Telemetry::Flush`]. At SHUTDOWN the extension waits for the reports that are outstanding. What was
-//! lost is logged at the end.
+//! [`Telemetry::Flush`]. At SHUTDOWN the extension waits for the
+//! [last records](lambda_proto_extension::collector::Collector#shutdown). What was lost is logged at
+//! the end.
 //!
 //! Nothing interrupts a handler, so it must bound its flush itself: at
 //! [`Reason::DeadlineNear`] only the reserve is left, and a flush that takes longer holds the function

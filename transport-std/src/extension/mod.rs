@@ -71,8 +71,9 @@
 //!
 //! After the handler of an event has returned, the extension waits until the runtime is done with the
 //! invocation, at most until [shortly before](TelemetryOptions::reserve) its deadline, and at SHUTDOWN
-//! for the reports that are outstanding. What was lost is logged then, as one line. Where the service
-//! has no telemetry, as with AWS's emulator, a line says so, and the extension goes on without.
+//! for the [last records](lambda_proto_extension::collector::Collector#shutdown). What was lost is
+//! logged then, as one line. Where the service has no telemetry, as with AWS's emulator, a line says
+//! so, and the extension goes on without.
 //!
 //! # Flushes
 //!

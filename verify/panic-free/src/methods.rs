@@ -597,6 +597,8 @@ pub(crate) fn keep() {
             Memory;
         Storage: grow for
             Memory;
+        Storage: is_contended for
+            Memory;
         Storage: release for
             Memory;
         TryFrom<&'static str>: try_from for
