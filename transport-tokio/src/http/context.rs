@@ -24,7 +24,9 @@ impl ClientAddress {
 
 /// What the source of the event tells about the request, an extension of the request.
 ///
-/// The types are those of the crate `aws_lambda_events`.
+/// The types are those of the crate `aws_lambda_events`. A context that they cannot hold, because a
+/// member is missing or has another type, is [`Unread`](Self::Unread); the request is served all the
+/// same.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RequestContext {
@@ -36,6 +38,32 @@ pub enum RequestContext {
     ApiGatewayV1(Arc<ApiGatewayProxyRequestContext>),
     /// Of an Application Load Balancer.
     LoadBalancer(Arc<AlbTargetGroupRequestContext>),
+    /// Of any source, in a form that is not the documented one.
+    Unread(Arc<UnreadContext>),
+}
+
+/// A request context that the type of its source cannot hold.
+///
+/// An application that depends on a member, such as what an authorizer has found out, has to read it
+/// from the [JSON](Self::json), or refuse the request.
+#[derive(Debug)]
+pub struct UnreadContext {
+    pub(super) json: String,
+    pub(super) error: serde_json::Error,
+    pub(super) stage: Option<String>,
+    pub(super) path: Option<String>,
+}
+
+impl UnreadContext {
+    /// The context as it is in the event, an object in JSON.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// Why it has not been read; line and column are those in the [JSON](Self::json).
+    pub fn error(&self) -> &serde_json::Error {
+        &self.error
+    }
 }
 
 impl RequestContext {
@@ -45,9 +73,10 @@ impl RequestContext {
         let stage = match self {
             Self::ApiGatewayV2(context) => context.stage.as_deref(),
             Self::ApiGatewayV1(context) => context.stage.as_deref(),
+            Self::Unread(context) => context.stage.as_deref(),
             Self::FunctionUrl(_) | Self::LoadBalancer(_) => None,
         };
-        stage.filter(|stage| !stage.is_empty() && *stage != DEFAULT_STAGE)
+        stage.filter(|stage| is_in_paths(stage))
     }
 
     /// The path as the client requested it, with the stage if that is in it; `None` if the source
@@ -57,29 +86,15 @@ impl RequestContext {
             Self::FunctionUrl(context) => context.http.path.as_deref(),
             Self::ApiGatewayV2(context) => context.http.path.as_deref(),
             Self::ApiGatewayV1(context) => context.path.as_deref(),
+            Self::Unread(context) => context.path.as_deref(),
             Self::LoadBalancer(_) => None,
         }
     }
+}
 
-    /// The domain name that the client used.
-    pub(super) fn domain_name(&self) -> Option<&str> {
-        match self {
-            Self::FunctionUrl(context) => context.domain_name.as_deref(),
-            Self::ApiGatewayV2(context) => context.domain_name.as_deref(),
-            Self::ApiGatewayV1(context) => context.domain_name.as_deref(),
-            Self::LoadBalancer(_) => None,
-        }
-    }
-
-    /// The address of the client.
-    pub(super) fn source_ip(&self) -> Option<&str> {
-        match self {
-            Self::FunctionUrl(context) => context.http.source_ip.as_deref(),
-            Self::ApiGatewayV2(context) => context.http.source_ip.as_deref(),
-            Self::ApiGatewayV1(context) => context.identity.source_ip.as_deref(),
-            Self::LoadBalancer(_) => None,
-        }
-    }
+/// Whether the paths of clients begin with this stage.
+pub(super) fn is_in_paths(stage: &str) -> bool {
+    !stage.is_empty() && stage != DEFAULT_STAGE
 }
 
 /// The stage of an HTTP API that is served at the root of its address

@@ -1,17 +1,14 @@
-//! The JSON of events, and which source one comes from.
+//! The JSON of events.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use http::StatusCode;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-
-use super::RequestContext;
 
 /// An event of any source, borrowed where that is possible. No source has all of its members.
 ///
@@ -25,7 +22,7 @@ use super::RequestContext;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Event<'e> {
     /// Of requests that an authorizer is asked about; it answers with a policy.
-    r#type: Option<IgnoredAny>,
+    pub(super) r#type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub(super) version: Option<Text<'e>>,
     #[serde(borrow)]
@@ -47,56 +44,17 @@ pub(super) struct Event<'e> {
     #[serde(borrow)]
     pub(super) multi_value_query_string_parameters: Option<Members<'e, Option<Vec<Text<'e>>>>>,
     #[serde(borrow)]
-    request_context: Option<&'e RawValue>,
+    pub(super) request_context: Option<&'e RawValue>,
     #[serde(borrow)]
     pub(super) body: Option<Text<'e>>,
     pub(super) is_base64_encoded: Option<bool>,
-}
-
-/// What tells the contexts of the sources apart.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Hints<'c> {
-    /// Of load balancers.
-    elb: Option<IgnoredAny>,
-    /// Of format 2.0.
-    http: Option<IgnoredAny>,
-    #[serde(borrow)]
-    domain_name: Option<Text<'c>>,
 }
 
 impl<'e> Event<'e> {
     pub(super) fn parse(json: &'e [u8]) -> Result<Self, EventError> {
         serde_json::from_slice(json).map_err(EventError::Json)
     }
-
-    /// The context, as the type that belongs to its source.
-    pub(super) fn context(&self) -> Result<RequestContext, EventError> {
-        if self.r#type.is_some() {
-            return Err(EventError::NotHttp);
-        }
-        let json = self.request_context.ok_or(EventError::NotHttp)?.get();
-        let hints: Hints<'_> = serde_json::from_str(json).map_err(|_| EventError::NotHttp)?;
-        let context = if hints.elb.is_some() {
-            serde_json::from_str(json).map(Arc::new).map(RequestContext::LoadBalancer)
-        } else if hints.http.is_some() {
-            match hints.domain_name {
-                Some(name) if name.contains(FUNCTION_URL) => {
-                    serde_json::from_str(json).map(Arc::new).map(RequestContext::FunctionUrl)
-                }
-                _ => serde_json::from_str(json).map(Arc::new).map(RequestContext::ApiGatewayV2),
-            }
-        } else if self.http_method.is_some() {
-            serde_json::from_str(json).map(Arc::new).map(RequestContext::ApiGatewayV1)
-        } else {
-            return Err(EventError::NotHttp);
-        };
-        context.map_err(EventError::Context)
-    }
 }
-
-/// In the domain name of every function URL [Lambda Developer Guide: function URLs].
-const FUNCTION_URL: &str = ".lambda-url.";
 
 /// Text that is borrowed from the event unless it has an escape in it.
 #[derive(Deserialize)]
@@ -155,8 +113,6 @@ pub enum EventError {
     Json(serde_json::Error),
     /// The event comes from none of the sources that are understood.
     NotHttp,
-    /// The `requestContext` is not what its source documents.
-    Context(serde_json::Error),
     /// The method is not one that HTTP allows, or is missing.
     Method,
     /// Path and query are longer than 65,534 bytes.
@@ -178,7 +134,6 @@ impl fmt::Display for EventError {
         match self {
             Self::Json(error) => write!(f, "{error}; {SOURCES}"),
             Self::NotHttp => f.write_str(SOURCES),
-            Self::Context(error) => write!(f, "its request context is invalid: {error}"),
             Self::Method => f.write_str("its method is missing or invalid"),
             Self::UriTooLong => f.write_str("its path and query are longer than 65,534 bytes"),
             Self::Header { name } => {
@@ -202,7 +157,7 @@ impl EventError {
             Self::Header { .. } => Some(StatusCode::BAD_REQUEST),
             Self::UriTooLong => Some(StatusCode::URI_TOO_LONG),
             Self::TooManyHeaders => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
-            Self::Json(_) | Self::NotHttp | Self::Context(_) | Self::Method | Self::Body => None,
+            Self::Json(_) | Self::NotHttp | Self::Method | Self::Body => None,
         }
     }
 }

@@ -23,7 +23,7 @@
 //! | HTTP API, format 2.0 | decoded by the gateway and encoded again; without the stage | as the client sent it | format 2.0 |
 //! | HTTP API, format 1.0 | the same | decoded by the gateway and encoded again | format 1.0 |
 //! | REST API | as the client sent it; never has the stage | decoded by the gateway and encoded again | format 1.0; streamed if the program says so |
-//! | Application Load Balancer | as the client sent it | as the client sent it | one value for each header, or several, as in the request |
+//! | Application Load Balancer | as the client sent it | as the client sent it | one value for each header, or several, as in the request (or its query) |
 //!
 //! A path that was decoded no longer shows which of its characters were encoded: `%2F` has become a
 //! slash. If it still has an escape, because the client has sent `%252F`, the application decodes
@@ -32,12 +32,12 @@
 //! # The request
 //!
 //! - The URI has a path and a query, and no host, as in HTTP/1.1. `Host` is a header; if the event
-//!   has none, it is the domain name of the gateway.
+//!   has none, it is the domain name of the gateway, unless that cannot be a header.
 //! - Headers and query parameters keep all of their values and their order, as far as the event has
 //!   them. Format 2.0 and load balancers without multi-value headers join or drop repeated ones.
 //! - Cookies of format 2.0 are one `Cookie` header.
 //! - `X-Amzn-Trace-Id` is the trace id of the invocation, whose parent is the function and not the
-//!   gateway.
+//!   gateway. A trace id that cannot be a header is left out.
 //! - The [body](Body) is in memory, decoded if it was base64. Extractors of axum refuse more than
 //!   2 MB unless its `DefaultBodyLimit` is raised; an event may have 6 MB.
 //!
@@ -45,7 +45,7 @@
 //!
 //! | extension | |
 //! |---|---|
-//! | [`RequestContext`] | what the source tells about the request: authorizer, stage, ids |
+//! | [`RequestContext`] | what the source tells about the request: authorizer, stage, ids; always there, but [maybe unread](RequestContext::Unread) |
 //! | [`ClientAddress`] | the IP address of the client, if the source tells it |
 //! | `Arc<`[`Invocation`]`>` | deadline, request id, tenant, and the event itself |
 //! | `Arc<`[`Context`]`>` | with a [lifecycle](Runtime::lifecycle): values of hooks, cancellation, work after the answer |
@@ -78,8 +78,14 @@
 //! # Layers
 //!
 //! Layers that concern HTTP, such as those of `tower-http`, go around the application. Layers
-//! around [`Http`] see the invocation and its answer, and their errors are reported for the
+//! around [`Http`] see the invocation and the [`HttpAnswer`], and their errors are reported for the
 //! invocation.
+//!
+//! All layers are done when the application has returned its response. The body is read, and the
+//! answer sent, after that: a `timeout` does not limit the body, a `concurrency_limit` has already
+//! given back its permit, and an error of the body passes no layer. A body that needs a limit brings
+//! its own, such as `TimeoutBody` of `tower-http`. [`SpanLayer`](crate::span::SpanLayer) is the
+//! exception: its span lasts until the answer is sent, and has the error of the body.
 //!
 //! ```no_run
 //! # use axum::Router;
@@ -127,10 +133,11 @@ mod event;
 mod request;
 mod response;
 mod service;
+mod source;
 
 pub use answer::HttpAnswer;
 pub use body::Body;
-pub use context::{ClientAddress, RequestContext};
+pub use context::{ClientAddress, RequestContext, UnreadContext};
 pub use event::EventError;
 pub use service::{Http, HttpFuture, OnError};
 

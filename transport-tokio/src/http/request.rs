@@ -8,9 +8,11 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::context::is_in_paths;
 use super::event::{Event, EventError, Text};
 use super::response::Form;
-use super::{Body, ClientAddress, RequestContext};
+use super::source::{Origin, Source};
+use super::{Body, ClientAddress};
 use crate::parallel::Invocation;
 
 /// An event that is no request, and the form of an answer if the source is known.
@@ -22,10 +24,14 @@ pub(super) struct Refused {
 /// The request of an invocation, and the form of its answer.
 pub(super) fn read(invocation: &Invocation) -> Result<(Request<Body>, Form), Refused> {
     let unknown = |error| Refused { error, form: None };
-    let event = Event::parse(invocation.body()).map_err(unknown)?;
-    let context = event.context().map_err(unknown)?;
-    let (form, path, query) = form_and_target(&event, &context);
-    let request = uri(path, &query).and_then(|uri| request(uri, event, context, invocation));
+    let mut event = Event::parse(invocation.body()).map_err(unknown)?;
+    let origin = Origin::of(&event).map_err(unknown)?;
+    let body = event.body.take();
+    let (form, path, query) = form_and_target(&event, &origin);
+    let request = uri(path, &query).and_then(|uri| {
+        let body = self::body(body, event.is_base64_encoded);
+        request(uri, body, &event, &origin, invocation.trace_id())
+    });
     match request {
         Ok(request) => Ok((request, form)),
         Err(error) => Err(Refused { error, form: Some(form) }),
@@ -34,46 +40,42 @@ pub(super) fn read(invocation: &Invocation) -> Result<(Request<Body>, Form), Ref
 
 fn request(
     uri: Uri,
-    event: Event<'_>,
-    context: RequestContext,
-    invocation: &Invocation,
+    body: Result<Body, EventError>,
+    event: &Event<'_>,
+    origin: &Origin<'_>,
+    trace_id: Option<&str>,
 ) -> Result<Request<Body>, EventError> {
-    let method = method(&event, &context)?;
-    let headers = headers(&event, &context, invocation.trace_id())?;
-    let mut request = Request::new(body(event.body, event.is_base64_encoded)?);
+    let method = method(event, origin)?;
+    let headers = headers(event, origin, trace_id)?;
+    let mut request = Request::new(body?);
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    if let Some(client) = client(request.headers(), &context) {
+    if let Some(client) = client(request.headers(), origin) {
         request.extensions_mut().insert(client);
     }
-    request.extensions_mut().insert(context);
+    request.extensions_mut().insert(origin.context());
     Ok(request)
 }
 
 /// What each source does in its own way: the form of the answer, path and query.
-fn form_and_target<'e>(event: &'e Event<'_>, context: &RequestContext) -> (Form, &'e str, String) {
-    match context {
-        RequestContext::FunctionUrl(_) => {
-            (Form::FunctionUrl, text(&event.raw_path), raw_query(event))
-        }
-        RequestContext::ApiGatewayV2(_) => {
-            let path = without_stage(text(&event.raw_path), context);
+fn form_and_target<'e>(event: &'e Event<'_>, origin: &Origin<'_>) -> (Form, &'e str, String) {
+    match origin.source {
+        Source::FunctionUrl => (Form::FunctionUrl, text(&event.raw_path), raw_query(event)),
+        Source::HttpApi => {
+            let path = without_stage(text(&event.raw_path), origin);
             (Form::HttpApi, path, raw_query(event))
         }
-        // Events of format 1.0 have a version if they come from an HTTP API.
-        RequestContext::ApiGatewayV1(_) if event.version.is_some() => {
-            let path = without_stage(text(&event.path), context);
+        Source::HttpApiV1 => {
+            let path = without_stage(text(&event.path), origin);
             (Form::HttpApiV1, path, parameters(event, COMPONENT))
         }
-        RequestContext::ApiGatewayV1(_) => {
-            (Form::RestApi, text(&event.path), parameters(event, COMPONENT))
-        }
-        RequestContext::LoadBalancer(_) => {
-            let form = match event.multi_value_headers {
-                Some(_) => Form::LoadBalancerMulti,
-                None => Form::LoadBalancer,
-            };
+        Source::RestApi => (Form::RestApi, text(&event.path), parameters(event, COMPONENT)),
+        Source::LoadBalancer => {
+            // The balancer sends both lists or none. A request built by hand may have one.
+            let has_lists = event.multi_value_headers.is_some()
+                || event.multi_value_query_string_parameters.is_some();
+            let form = if has_lists { Form::LoadBalancerMulti } else { Form::LoadBalancer };
             // They are as the client has encoded them.
             (form, text(&event.path), parameters(event, QUERY))
         }
@@ -86,9 +88,10 @@ fn text<'t>(text: &'t Option<Text<'_>>) -> &'t str {
 
 /// The path without the stage, with which an HTTP API begins it under the domain name that every API
 /// has. Another domain name is mapped to a stage, which its paths do not have.
-fn without_stage<'p>(path: &'p str, context: &RequestContext) -> &'p str {
-    let has_stage = context.domain_name().is_some_and(|name| name.contains(EXECUTE_API));
-    let Some(stage) = context.stage().filter(|_| has_stage) else { return path };
+fn without_stage<'p>(path: &'p str, origin: &Origin<'_>) -> &'p str {
+    let has_stage = origin.domain_name().is_some_and(|name| name.contains(EXECUTE_API));
+    let stage = origin.stage().filter(|stage| has_stage && is_in_paths(stage));
+    let Some(stage) = stage else { return path };
     let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(stage));
     rest.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path)
 }
@@ -137,9 +140,16 @@ fn uri(path: &str, query: &str) -> Result<Uri, EventError> {
         text.push('?');
         text.push_str(query);
     }
+    // Older versions of `http` accept more, and lose the place of the query.
+    if text.len() > MAX_TARGET {
+        return Err(EventError::UriTooLong);
+    }
     let path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(text));
     path_and_query.map(Uri::from).map_err(|_| EventError::UriTooLong)
 }
+
+/// What a URI of the crate `http` can hold of path and query, in bytes.
+const MAX_TARGET: usize = 65_534;
 
 /// Adds a path that is encoded already, or that a gateway has decoded. What cannot be part of an
 /// encoded path is encoded, also a `%` that begins no escape.
@@ -172,20 +182,17 @@ const PATH: &AsciiSet = &QUERY
 /// All but the unreserved characters (RFC 3986 section 2.3).
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-fn method(event: &Event<'_>, context: &RequestContext) -> Result<Method, EventError> {
-    let method = match context {
-        RequestContext::ApiGatewayV2(context) => return Ok(context.http.method.clone()),
-        RequestContext::FunctionUrl(context) => context.http.method.as_deref(),
-        RequestContext::ApiGatewayV1(_) | RequestContext::LoadBalancer(_) => {
-            event.http_method.as_deref()
-        }
+fn method(event: &Event<'_>, origin: &Origin<'_>) -> Result<Method, EventError> {
+    let method = match origin.source {
+        Source::FunctionUrl | Source::HttpApi => origin.method(),
+        Source::HttpApiV1 | Source::RestApi | Source::LoadBalancer => event.http_method.as_deref(),
     };
     method.and_then(|method| method.parse().ok()).ok_or(EventError::Method)
 }
 
 fn headers(
     event: &Event<'_>,
-    context: &RequestContext,
+    origin: &Origin<'_>,
     trace_id: Option<&str>,
 ) -> Result<HeaderMap, EventError> {
     let mut headers = HeaderMap::new();
@@ -203,28 +210,33 @@ fn headers(
     }
     if let Some(cookies) = event.cookies.as_deref().filter(|cookies| !cookies.is_empty()) {
         let cookies: Vec<_> = cookies.iter().map(|cookie| &**cookie).collect();
-        set(&mut headers, COOKIE, &cookies.join("; "))?;
+        let cookies = HeaderValue::from_str(&cookies.join("; ")).map_err(|_| invalid(COOKIE))?;
+        set(&mut headers, COOKIE, cookies)?;
     }
-    if let Some(name) = context.domain_name().filter(|_| !headers.contains_key(HOST)) {
+    // The client sends neither of these, so it is not to blame if one cannot be a header.
+    if let Some(name) = origin.domain_name().filter(|_| !headers.contains_key(HOST))
+        && let Ok(name) = HeaderValue::from_str(name)
+    {
         set(&mut headers, HOST, name)?;
     }
-    if let Some(trace_id) = trace_id {
+    if let Some(trace_id) = trace_id.and_then(|trace_id| HeaderValue::from_str(trace_id).ok()) {
         set(&mut headers, TRACE_ID, trace_id)?;
     }
     Ok(headers)
 }
 
 fn append(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), EventError> {
-    let invalid = || EventError::Header { name: name.chars().take(MAX_NAME).collect() };
-    let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
-    let value = HeaderValue::from_str(value).map_err(|_| invalid())?;
+    let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(name))?;
+    let value = HeaderValue::from_str(value).map_err(|_| invalid(name))?;
     headers.try_append(header, value).map(drop).map_err(|_| EventError::TooManyHeaders)
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), EventError> {
-    let invalid = |_| EventError::Header { name: name.to_string() };
-    let value = HeaderValue::from_str(value).map_err(invalid)?;
+fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<(), EventError> {
     headers.try_insert(name, value).map(drop).map_err(|_| EventError::TooManyHeaders)
+}
+
+fn invalid(name: impl AsRef<str>) -> EventError {
+    EventError::Header { name: name.as_ref().chars().take(MAX_NAME).collect() }
 }
 
 /// How much of the name of a header is in an error, in characters.
@@ -236,10 +248,10 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 /// The header to which a load balancer adds the address of its client.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-fn client(headers: &HeaderMap, context: &RequestContext) -> Option<ClientAddress> {
-    let RequestContext::LoadBalancer(_) = context else {
-        return ClientAddress::parse(context.source_ip()?);
-    };
+fn client(headers: &HeaderMap, origin: &Origin<'_>) -> Option<ClientAddress> {
+    if origin.source != Source::LoadBalancer {
+        return ClientAddress::parse(origin.source_ip()?);
+    }
     let forwarded = headers.get_all(FORWARDED_FOR).iter().next_back()?;
     ClientAddress::parse(forwarded.to_str().ok()?.rsplit(',').next()?)
 }

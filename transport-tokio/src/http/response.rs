@@ -54,7 +54,7 @@ impl Form {
             }
             Self::LoadBalancer => {
                 answer.status_description = Some(description(head.status));
-                let cookies = cookies(headers).into_iter().enumerate();
+                let cookies = cookies(headers).into_iter().take(MAX_COOKIES).enumerate();
                 let cookies = cookies.map(|(index, cookie)| (set_cookie(index).into(), cookie));
                 answer.headers = Some(Object(joined(headers).into_iter().chain(cookies).collect()));
             }
@@ -121,8 +121,11 @@ fn text(value: &HeaderValue) -> Cow<'_, str> {
     }
 }
 
+/// How many names [`set_cookie`] has: two for each letter.
+const MAX_COOKIES: usize = 512;
+
 /// `set-cookie` in upper and lower case, different for each cookie of a response: an object has one
-/// value for each name, and names of headers do not depend on their case. Names repeat after 512.
+/// value for each name, and names of headers do not depend on their case.
 fn set_cookie(index: usize) -> String {
     let mut bits = index;
     let mut flip = |letter: char| {

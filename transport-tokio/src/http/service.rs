@@ -21,6 +21,9 @@ use crate::tower::BoxError;
 ///
 /// The application is a service from `http::Request<Body>` to `http::Response<B>`, where `B` is any
 /// body. Its error is anything that becomes a [`Failure`], such as `Infallible` or a boxed error.
+///
+/// A load balancer without multi-value headers gets at most 512 cookies with a response, since each
+/// needs a header name of its own; further ones are left out.
 #[derive(Clone)]
 pub struct Http<S> {
     app: S,

@@ -1,6 +1,7 @@
 //! Events that no source sends.
 
 use axum::Router;
+use axum::http::{HeaderMap, Uri};
 use lambda_proto_tokio::http::Http;
 use serde_json::{Value, json};
 
@@ -88,10 +89,20 @@ fn members_of_any_other_type_are_refused_or_ignored() {
 }
 
 #[test]
-fn a_surrogate_alone_is_not_text() {
+fn bytes_that_are_not_text_and_a_surrogate_alone_are_refused_from_all_sources() {
     let mut function = function();
-    let event = br#"{"httpMethod":"GET","path":"/\ud800","requestContext":{"httpMethod":"GET"}}"#;
-    function.invoke(event).assert_error("id-1", "Runtime.UnmarshalError");
+    for (source, _) in SOURCES {
+        let event = document(source)["event"].to_string();
+        let path = r#"ath":"/orders/17""#;
+        assert!(event.contains(path), "{source}");
+        for bytes in [&b"\xff"[..], br"\ud800", br"\udc00\ud800"] {
+            let event = event.as_bytes();
+            let at = event.windows(path.len()).position(|window| window == path.as_bytes());
+            let (before, after) = event.split_at(at.expect("it is there") + path.len() - 1);
+            let event = [before, bytes, after].concat();
+            function.invoke(event).assert_error("id-1", "Runtime.UnmarshalError");
+        }
+    }
     function.stop();
 }
 
@@ -122,12 +133,14 @@ fn more_headers_than_a_map_can_hold_are_refused() {
 
 #[test]
 fn many_values_of_one_header_are_passed_on() {
-    let mut function = function();
+    let count = async |headers: HeaderMap| {
+        headers.get_all("x-list").iter().filter(|value| *value == "1").count().to_string()
+    };
+    let mut function = Function::of(Http::new(Router::new().fallback(count)));
     let base = document("rest_api")["event"].clone();
     let values = vec!["1"; 40_000];
     let event = changed(&base, &json!({"multiValueHeaders": {"x-list": values}}));
-    let answer = function.invoke(event.to_string());
-    answer.assert_response("id-1");
+    assert_eq!(function.response(event.to_string())["body"], "40000");
     function.stop();
 }
 
@@ -145,10 +158,33 @@ fn a_uri_that_is_too_long_is_refused() {
 }
 
 #[test]
-fn a_context_that_is_nested_deeply_is_refused() {
+fn path_and_query_have_65_534_bytes_at_most() {
+    let length = async |uri: Uri| format!("{}", uri.to_string().len());
+    let mut function = Function::of(Http::new(Router::new().fallback(length)));
+    let base = document("function_url")["event"].clone();
+    for (path, query) in [(65_534, 0), (65_530, 3), (1, 65_532), (2, 65_531)] {
+        let of = |path: usize, query: usize| {
+            let path = format!("/{}", "a".repeat(path - 1));
+            let longer = json!({"rawPath": path, "rawQueryString": "b".repeat(query)});
+            changed(&base, &longer).to_string()
+        };
+        assert_eq!(function.response(of(path, query))["body"], "65534", "{path} {query}");
+        let longer = if query == 0 { of(path + 1, 0) } else { of(path, query + 1) };
+        assert_eq!(function.response(longer)["statusCode"], 414, "{path} {query}");
+    }
+    function.stop();
+}
+
+#[test]
+fn a_context_that_is_nested_deeply_is_not_read() {
     let mut function = function();
     let nested = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
-    let event = format!(r#"{{"httpMethod":"GET","requestContext":{{"authorizer":{nested}}}}}"#);
-    function.invoke(event).assert_error("id-1", "Runtime.UnmarshalError");
+    for (member, taken) in [("authorizer", true), ("identity", true), ("http", false)] {
+        let event = format!(r#"{{"httpMethod":"GET","requestContext":{{"{member}":{nested}}}}}"#);
+        match taken {
+            true => assert_eq!(function.response(event)["body"], "taken"),
+            false => function.invoke(event).assert_error("id-1", "Runtime.UnmarshalError"),
+        }
+    }
     function.stop();
 }

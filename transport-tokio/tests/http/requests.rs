@@ -33,6 +33,7 @@ async fn describe(request: axum::extract::Request) -> String {
         RequestContext::ApiGatewayV2(_) => "ApiGatewayV2",
         RequestContext::ApiGatewayV1(_) => "ApiGatewayV1",
         RequestContext::LoadBalancer(_) => "LoadBalancer",
+        RequestContext::Unread(_) => "Unread",
         _ => "another",
     };
     let client: Option<&ClientAddress> = head.extensions.get();
@@ -180,6 +181,46 @@ fn the_trace_id_is_that_of_the_invocation() {
 }
 
 #[test]
+fn a_trace_id_that_cannot_be_a_header_is_left_out() {
+    let mut function = Function::of(Http::new(mirror()));
+    for (source, from_event) in [
+        ("function_url", Value::Null),
+        ("load_balancer", json!(["Root=1-5c536348-3d683b8b04734faae651f476"])),
+    ] {
+        let event = Event::new("id-1", event(source)).header("Lambda-Runtime-Trace-Id", "a\u{1}b");
+        let answer = function.invoke_with(event).json();
+        assert_eq!(answer["statusCode"], 200);
+        let request: Value =
+            serde_json::from_str(answer["body"].as_str().expect("text")).expect("JSON");
+        assert_eq!(request["headers"]["x-amzn-trace-id"], from_event, "{source}");
+    }
+    function.stop();
+}
+
+#[test]
+fn base64_that_is_no_text_is_refused_by_the_extractors_of_text_and_json() {
+    let app = Router::new()
+        .route("/text", axum::routing::post(async |text: String| text))
+        .route("/json", axum::routing::post(async |Json(value): Json<Value>| value.to_string()));
+    let mut function = Function::of(Http::new(app));
+    for (source, path) in [("rest_api", "/text"), ("load_balancer", "/json")] {
+        let lists = source == "rest_api";
+        let json = if lists { json!(["application/json"]) } else { json!("application/json") };
+        let headers = if lists { "multiValueHeaders" } else { "headers" };
+        let bytes = json!({
+            "httpMethod": "POST",
+            "path": path,
+            "body": "Iv+AIg==",
+            "isBase64Encoded": true,
+            headers: {"content-type": json}
+        });
+        let answer = function.response(changed(&document(source)["event"], &bytes).to_string());
+        assert_eq!(answer["statusCode"], 400, "{path}: {answer}");
+    }
+    function.stop();
+}
+
+#[test]
 fn the_invocation_and_the_authorizer_are_extensions() {
     async fn who(
         Extension(invocation): Extension<Arc<Invocation>>,
@@ -194,6 +235,26 @@ fn the_invocation_and_the_authorizer_are_extensions() {
     }
     let mut function = Function::of(Http::new(Router::new().fallback(who)));
     assert_eq!(function.response(event("http_api"))["body"], "id-1 ada");
+    function.stop();
+}
+
+#[test]
+fn a_context_that_is_not_read_is_there_as_json_with_the_reason() {
+    async fn read(Extension(context): Extension<RequestContext>) -> String {
+        let RequestContext::Unread(unread) = &context else { return format!("{context:?}") };
+        let json: Value = serde_json::from_str(unread.json()).expect("JSON");
+        let (stage, path) = (context.stage(), context.path());
+        format!("{} {} {stage:?} {path:?}", json["identity"], unread.error())
+    }
+    let mut function = Function::of(Http::new(Router::new().fallback(read)));
+    let mut event = document("rest_api")["event"].clone();
+    event["requestContext"]["identity"] = Value::Null;
+    let answer = function.response(event.to_string());
+    assert_eq!(answer["statusCode"], 200);
+    let body = answer["body"].as_str().expect("text");
+    assert!(body.starts_with("null invalid type: null"), "{body}");
+    let path = event["requestContext"]["path"].as_str();
+    assert!(body.ends_with(&format!(r#"Some("prod") {path:?}"#)), "{body}");
     function.stop();
 }
 

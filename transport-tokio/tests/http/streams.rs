@@ -128,10 +128,21 @@ fn a_body_that_fails_at_once_fails_before_the_stream_has_begun() {
 
 #[test]
 fn a_stream_that_nobody_reads_any_more_is_dropped() {
-    let endless = || {
-        let pieces = stream::unfold((), async |()| {
+    /// Sends when it is dropped.
+    struct Dropped(std::sync::mpsc::Sender<()>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            let _heard = self.0.send(());
+        }
+    }
+
+    let (sender, dropped) = std::sync::mpsc::channel();
+    let endless = move || {
+        let held = Dropped(sender.clone());
+        let pieces = stream::unfold(held, async |held| {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            Some((Ok::<_, Infallible>("x".repeat(1000)), ()))
+            Some((Ok::<_, Infallible>("x".repeat(1000)), held))
         });
         Response::new(Body::from_stream(pieces))
     };
@@ -140,8 +151,11 @@ fn a_stream_that_nobody_reads_any_more_is_dropped() {
     connection.invoke(Event::new("id-1", event("function_url")));
     connection.head().assert_response("id-1");
     assert!(connection.chunk().is_some());
+    assert!(dropped.try_recv().is_err());
     let next = function.reconnect();
     assert!(next.is_next());
+    // The body is dropped before the next invocation is asked for.
+    dropped.try_recv().expect("the body is dropped");
     function.stop();
 }
 
