@@ -1,5 +1,4 @@
 //! HTTP applications behind API Gateway, load balancers and function URLs.
-#![cfg(feature = "http")]
 
 mod failures;
 mod hostile;

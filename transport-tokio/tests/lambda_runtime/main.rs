@@ -1,5 +1,4 @@
 //! Handlers in the shape of the crate `lambda_runtime`.
-#![cfg(feature = "lambda-runtime")]
 
 mod concurrency;
 mod context;

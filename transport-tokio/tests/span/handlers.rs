@@ -108,33 +108,3 @@ fn log_lines_have_the_request_id_and_no_other_field_of_the_span() {
         assert_eq!(*line, format!("invocation id-1: {message}"));
     }
 }
-
-#[test]
-fn the_first_invocation_is_the_only_cold_start_of_all_slots() {
-    const SLOTS: usize = 3;
-    let (lambda, spans) = (Lambda::start(), Spans::default());
-    let run = spans.run(&lambda, async |runtime| {
-        let run = runtime.slots(SLOTS).run(async |invocation, responder| {
-            in_span(&invocation, async { Ok::<_, Failure>(responder.send("").await) }).await
-        });
-        run.await
-    });
-    let mut connections = lambda.open_slots(SLOTS);
-    for _ in 0..2 {
-        for connection in &mut connections {
-            connection.send(Event::new("id-1", "").bytes());
-        }
-        for connection in &mut connections {
-            connection.request();
-            connection.take_answer();
-            connection.expect_next();
-        }
-    }
-    run.stop();
-    let spans = spans.all();
-    let is_cold = |span: &&crate::support::Fields| span.get("faas.coldstart") == Some("true");
-    // Another test of this process may have had the first.
-    assert_eq!(spans.len(), 2 * SLOTS);
-    assert!(spans.iter().filter(is_cold).count() <= 1);
-    assert!(!spans[1..].iter().any(|span| is_cold(&span)));
-}

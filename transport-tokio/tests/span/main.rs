@@ -1,5 +1,4 @@
 //! The spans of invocations.
-#![cfg(feature = "tracing")]
 
 mod handlers;
 #[cfg(feature = "tower")]

@@ -1,5 +1,4 @@
 //! Services of tower as handlers.
-#![cfg(feature = "tower")]
 
 mod answers;
 mod ends;
