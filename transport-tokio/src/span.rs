@@ -43,8 +43,11 @@
 //! | `cloud.resource_id` | the same with the version that the alias stands for |
 //! | `cloud.account.id` | the account in the ARN |
 //! | `aws.xray.trace_id` | the X-Ray trace header as received; OpenTelemetry has no name for it |
-//! | `otel.status_code`, `otel.status_description` | after an error or a panic `ERROR`, and its message |
+//! | `otel.status_code`, `otel.status_description` | after an error or a panic `ERROR`, and its message; that of a [`Failure`](crate::Failure) without the type |
 //! | `error.type` | empty; the function records it |
+//!
+//! With [`in_span`] the span ends with the future, with [`SpanLayer`] when the answer has been sent. An
+//! error that an HTTP response with status 500 [hides](crate::http::OnError::Respond) is in it, too.
 //!
 //! A field that is not known is absent. `Span::current().record("faas.trigger", "http")` records an
 //! empty one. The span has the parent that any span has where it is made. To continue the trace of
@@ -64,6 +67,7 @@
 //! `run` and `run_parallel` each line of a handler has the request id in any case; with the span, so
 //! have those of tasks that are spawned with `tracing::Instrument::in_current_span`.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
@@ -72,7 +76,7 @@ use std::task::{Context, Poll, ready};
 
 use lambda_proto::api::InvocationHead;
 use lambda_proto_host::environment::{Environment, InitializationType};
-use lambda_proto_host::{TracingLayer, unwinding};
+use lambda_proto_host::{Failure, TracingLayer, unwinding};
 use pin_project_lite::pin_project;
 use tracing::field::{Empty, display};
 use tracing::{Span, info_span};
@@ -87,7 +91,7 @@ pub fn invocation_span<'i>(invocation: impl Into<InvocationHead<'i>>) -> Span {
 
 /// Awaits the future in the span of the invocation, which records its error or panic.
 pub fn in_span<'i, F>(invocation: impl Into<InvocationHead<'i>>, future: F) -> InSpan<F> {
-    InSpan { future, span: invocation_span(invocation) }
+    InSpan::new(future, invocation_span(invocation))
 }
 
 fn span(request_id: &str, arn: Option<&str>, trace_id: Option<&str>) -> Span {
@@ -131,30 +135,51 @@ fn resource_id<'a>(arn: &'a str, version: Option<&str>) -> Cow<'a, str> {
 }
 
 pin_project! {
-    /// A future in the span of an invocation.
+    /// A future in the span of an invocation, in which it is also dropped.
     #[derive(Debug)]
     #[must_use = "futures do nothing unless they are awaited"]
     pub struct InSpan<F> {
+        // `None` only during the drop.
         #[pin]
-        future: F,
+        future: Option<F>,
         span: Span,
+    }
+
+    impl<F> PinnedDrop for InSpan<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let _entered = this.span.enter();
+            this.future.set(None);
+        }
+    }
+}
+
+impl<F> InSpan<F> {
+    fn new(future: F, span: Span) -> Self {
+        Self { future: Some(future), span }
     }
 }
 
 impl<F, T, E> Future for InSpan<F>
 where
     F: Future<Output = Result<T, E>>,
-    E: fmt::Display,
+    E: fmt::Display + 'static,
 {
     type Output = Result<T, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let _entered = this.span.enter();
-        let _records = RecordsPanic(this.span);
-        let result = ready!(this.future.poll(context));
+        let span: &Span = this.span;
+        let _entered = span.enter();
+        let _records = RecordsPanic(span);
+        let future = this.future.as_pin_mut().expect("it is there until the drop");
+        let result = ready!(future.poll(context));
         if let Err(error) = &result {
-            record(this.span, error);
+            // Without the type, which the boxed errors of services do not show.
+            match (error as &dyn Any).downcast_ref::<Failure>() {
+                Some(failure) => record(span, &failure.message()),
+                None => record(span, error),
+            }
         }
         Poll::Ready(result)
     }
@@ -176,22 +201,32 @@ fn record(span: &Span, error: &dyn fmt::Display) {
     span.record("otel.status_description", display(error));
 }
 
+/// Records a failure that the answer hides in the current span, if that is the invocation's.
+#[cfg(feature = "http")]
+pub(crate) fn record_current(failure: &Failure) {
+    record(&Span::current(), &failure.message());
+}
+
 #[cfg(feature = "tower")]
-pub use layer::{Invoked, SpanLayer, SpanService};
+pub use layer::{Invoked, SpanAnswer, SpanFuture, SpanLayer, SpanService};
 
 #[cfg(feature = "tower")]
 mod layer {
     use std::fmt;
-    use std::task::{Context, Poll};
+    use std::pin::Pin;
+    use std::task::{Context, Poll, ready};
 
+    use lambda_proto_host::Failure;
+    use pin_project_lite::pin_project;
     use tower_layer::Layer;
     use tower_service::Service;
     use tracing::Span;
 
     use super::{InSpan, RecordsPanic, invocation_span};
-    use crate::parallel::Invocation;
+    use crate::parallel::{Invocation, Responder, Sent};
+    use crate::tower::Answer;
 
-    /// Calls a service in the span of each invocation; a layer of tower.
+    /// Calls a service, and sends its answer, in the span of each invocation; a layer of tower.
     ///
     /// ```no_run
     /// use lambda_proto_tokio::parallel::Invocation;
@@ -213,6 +248,10 @@ mod layer {
     ///
     /// Put it before the others, so that their errors are in the span. The wait until the service is
     /// ready is not in it.
+    ///
+    /// The answer is a [`SpanAnswer`], with which the span lasts until the answer is sent: it has the
+    /// error of an HTTP body, for example. A handler in the shape of `lambda_runtime` is the
+    /// exception; its span ends with the handler.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct SpanLayer;
 
@@ -232,12 +271,12 @@ mod layer {
 
     impl<S, Q> Service<Q> for SpanService<S>
     where
-        S: Service<Q, Error: fmt::Display>,
+        S: Service<Q, Error: fmt::Display + 'static>,
         Q: Invoked,
     {
-        type Response = S::Response;
+        type Response = SpanAnswer<S::Response>;
         type Error = S::Error;
-        type Future = InSpan<S::Future>;
+        type Future = SpanFuture<S::Future>;
 
         fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
             self.inner.poll_ready(context)
@@ -250,7 +289,63 @@ mod layer {
                 let _records = RecordsPanic(&span);
                 self.inner.call(request)
             };
-            InSpan { future, span }
+            SpanFuture { future: InSpan::new(future, span) }
+        }
+    }
+
+    pin_project! {
+        /// The future of a [`SpanService`].
+        #[derive(Debug)]
+        pub struct SpanFuture<F> {
+            #[pin]
+            future: InSpan<F>,
+        }
+    }
+
+    impl<F, A, E> Future for SpanFuture<F>
+    where
+        F: Future<Output = Result<A, E>>,
+        E: fmt::Display + 'static,
+    {
+        type Output = Result<SpanAnswer<A>, E>;
+
+        fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+            let mut future = self.project().future;
+            let answer = ready!(future.as_mut().poll(context))?;
+            Poll::Ready(Ok(SpanAnswer { answer, span: future.span.clone() }))
+        }
+    }
+
+    /// The answer of a service, with the span of its invocation, in which it is sent.
+    #[derive(Debug)]
+    pub struct SpanAnswer<A> {
+        answer: A,
+        span: Span,
+    }
+
+    impl<A> SpanAnswer<A> {
+        /// The answer without the span.
+        pub fn into_inner(self) -> A {
+            self.answer
+        }
+    }
+
+    /// # Errors
+    ///
+    /// As the answer itself. The span records them.
+    impl<A: Answer + Send> Answer for SpanAnswer<A> {
+        async fn answer(self, responder: Responder) -> Result<Sent, Failure> {
+            InSpan::new(self.answer.answer(responder), self.span).await
+        }
+    }
+
+    #[cfg(feature = "lambda-runtime")]
+    impl<A, B, S> crate::lambda_runtime::IntoFunctionResponse<B, S> for SpanAnswer<A>
+    where
+        A: crate::lambda_runtime::IntoFunctionResponse<B, S>,
+    {
+        fn into_response(self) -> crate::lambda_runtime::FunctionResponse<B, S> {
+            self.answer.into_response()
         }
     }
 

@@ -57,6 +57,15 @@
 //! lets all of them share a service that cannot be cloned. The service is asked whether it is ready
 //! when there is an invocation for it, so what it waits for counts into the time of that invocation.
 //! tower's `timeout` does not limit that wait; `load_shed` makes it an error.
+//!
+//! # What is outside of the layers
+//!
+//! The future of a service ends with an [`Answer`], which is sent when all layers are done. So
+//! `timeout` does not limit the sending, `concurrency_limit` gives its permit back before, and an
+//! error of [`Answer::answer`] is reported for the invocation without passing a layer. For values
+//! that are sent as a whole this is the write only. An answer that does more, such as
+//! [`HttpAnswer`](crate::http::HttpAnswer), whose body may still be computed, does it there.
+//! [`SpanLayer`](crate::span::SpanLayer) keeps its span for that.
 
 use std::error::Error as StdError;
 use std::fmt;

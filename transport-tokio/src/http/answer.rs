@@ -46,7 +46,7 @@ pub(super) struct Plan {
 /// # Errors
 ///
 /// The error of the body, unless the client gets a response for that, or the error of a write to a
-/// stream that is over.
+/// stream that is over. If the stream has begun, it ends with the error.
 impl<B> tower::Answer for HttpAnswer<B>
 where
     B: Body<Data: Send, Error: Into<Failure>> + Send,
@@ -89,7 +89,11 @@ impl Plan {
         let Instead { status, failure } = instead;
         let (level, what) = match status.is_client_error() {
             true => (Level::Warn, "the request is invalid"),
-            false => (Level::Error, "the application failed"),
+            false => {
+                #[cfg(feature = "tracing")]
+                crate::span::record_current(&failure);
+                (Level::Error, "the application failed")
+            }
         };
         responder.log_failure(
             level,
@@ -111,7 +115,11 @@ impl Plan {
         Ok(responder.send(answer).await)
     }
 
-    /// Sends the response while its body arrives. A body that fails ends the stream with its error.
+    /// Sends the response while its body arrives.
+    ///
+    /// # Errors
+    ///
+    /// The error of the body, or of a write to a stream that is over.
     async fn stream<B>(self, head: &Parts, body: B, responder: Responder) -> Result<Sent, Failure>
     where
         B: Body<Error: Into<Failure>>,
@@ -130,7 +138,8 @@ impl Plan {
             };
             let mut data = match data {
                 Some(Ok(data)) => data,
-                Some(Err(failure)) => return Ok(out.fail(failure).await),
+                // The runtime ends the stream with it.
+                Some(Err(failure)) => return Err(failure),
                 None => return Ok(out.finish().await),
             };
             while data.has_remaining() {
