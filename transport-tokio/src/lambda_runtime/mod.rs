@@ -45,9 +45,10 @@
 //! | [`spawn_graceful_shutdown_handler`] ends the process on a task of its own | the hook runs when the invocation in flight has ended, and `run` returns |
 //! | `tracing::init_default_subscriber` writes lines of `tracing_subscriber` | [`tracing::init_default_subscriber`] writes to [`Log`](crate::Log) (feature `tracing`) |
 //!
-//! These have no counterpart: `Context::new`, which takes a map of headers, the module `layers`,
-//! `handler_fn`, the re-exported crate `tower`, conversions from `eyre` and `miette`, whose reports
-//! become an [`Error`] by `.into()`, and [`streaming::Body`] as an `http_body::Body`.
+//! These have no counterpart: `Context::new`, which takes a map of headers, the modules `layers` and
+//! `diagnostic` ([`Diagnostic`] itself is here), `LambdaInvocation`, `BoxFuture`, `handler_fn`, the
+//! re-exported crate `tower`, conversions from `eyre` and `miette`, whose reports become an
+//! [`Error`] by `.into()`, and [`streaming::Body`] as an `http_body::Body`.
 
 mod any_runtime;
 mod context;
