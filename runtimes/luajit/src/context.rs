@@ -1,7 +1,7 @@
 //! The second argument of the handler.
 
-use lambda_proto_host::Context;
-use lambda_proto_host::lifecycle::clock;
+use std::ffi::c_int;
+
 use lambda_proto_std::{Environment, Invocation};
 use mlua::{Lua, Table, Value};
 
@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::interpreter::Interpreter;
 use crate::json::ReadError;
 use crate::settings::Mode;
+use crate::stack::Stack;
 
 /// Why there is no context for an invocation.
 #[derive(Debug, thiserror::Error)]
@@ -20,13 +21,12 @@ pub(crate) enum ContextError {
     Lua(#[from] mlua::Error),
 }
 
-/// The fields that are the same for every invocation, as a metatable.
+/// The metatable of contexts, with the fields that are the same for every invocation.
 ///
 /// # Errors
 ///
 /// If the memory does not suffice.
 pub(crate) fn common(interpreter: &Interpreter) -> mlua::Result<Table> {
-    let lua = &interpreter.lua;
     let environment = Environment::of_process();
     let fields = &interpreter.common;
     fields.set("function_name", environment.function_name())?;
@@ -35,12 +35,14 @@ pub(crate) fn common(interpreter: &Interpreter) -> mlua::Result<Table> {
     fields.set("log_group", environment.log_group())?;
     fields.set("log_stream", environment.log_stream())?;
     fields.set("region", environment.region())?;
-    let metatable = lua.create_table()?;
-    metatable.set("__index", fields)?;
-    Ok(metatable)
+    Ok(interpreter.metatable.clone())
 }
 
-/// The context of an invocation.
+/// The number of fields that an invocation can have: those of [`of`], and the functions that the
+/// prelude adds.
+const FIELDS: c_int = 12;
+
+/// The context of an invocation with this number.
 ///
 /// # Errors
 ///
@@ -48,59 +50,66 @@ pub(crate) fn common(interpreter: &Interpreter) -> mlua::Result<Table> {
 pub(crate) fn of(
     interpreter: &Interpreter,
     mode: Mode,
-    common: &Table,
+    metatable: &Table,
     invocation: &Invocation<'_>,
-    context: &Context,
+    number: f64,
 ) -> Result<Table, ContextError> {
     let lua = &interpreter.lua;
-    let table = lua.create_table_with_capacity(0, 12)?;
-    table.raw_set("request_id", invocation.request_id())?;
-    table.raw_set("invoked_function_arn", invocation.invoked_function_arn())?;
-    table.raw_set("trace_id", invocation.trace_id())?;
-    table.raw_set("tenant_id", invocation.tenant_id())?;
-    let content_type = invocation.content_type().map(|content_type| content_type.as_bytes());
-    table.raw_set("content_type", text(lua, content_type)?)?;
-    table.raw_set("attempt_id", text(lua, invocation.attempt_id())?)?;
-    let document = |name, bytes| match mode {
-        Mode::Raw => Ok(text(lua, bytes)?),
-        _ => document(interpreter, name, bytes),
-    };
-    table.raw_set("client_context", document("client context", invocation.client_context())?)?;
-    table.raw_set("identity", document("identity", invocation.cognito_identity())?)?;
-    if let Some(deadline) = invocation.deadline() {
-        table.raw_set("deadline_ms", deadline.as_unix_millis() as f64)?;
+    let table: Table = Stack::within(lua, metatable, |stack| {
+        stack.reserve(8);
+        stack.push_table(FIELDS);
+        let text = |name: &str, value: Option<&[u8]>| {
+            if let Some(value) = value {
+                stack.push_string(name.as_bytes());
+                stack.push_string(value);
+                stack.set_field();
+            }
+        };
+        text("request_id", Some(invocation.request_id().as_bytes()));
+        text("invoked_function_arn", invocation.invoked_function_arn().map(str::as_bytes));
+        text("trace_id", invocation.trace_id().map(str::as_bytes));
+        text("tenant_id", invocation.tenant_id().map(str::as_bytes));
+        text("content_type", invocation.content_type().map(|content_type| content_type.as_bytes()));
+        text("attempt_id", invocation.attempt_id());
+        let number_of = |name: &str, value: f64| {
+            stack.push_string(name.as_bytes());
+            stack.push_number(value);
+            stack.set_field();
+        };
+        number_of("invocation", number);
+        if let Some(deadline) = invocation.deadline() {
+            number_of("deadline_ms", deadline.as_unix_millis() as f64);
+        }
+        stack.set_metatable(1);
+        stack.replace(1);
+    })?;
+    for (name, field, bytes) in [
+        ("client context", "client_context", invocation.client_context()),
+        ("identity", "identity", invocation.cognito_identity()),
+    ] {
+        let Some(bytes) = bytes else { continue };
+        let value = match mode {
+            Mode::Raw => text(lua, bytes)?,
+            _ => document(interpreter, name, bytes)?,
+        };
+        table.raw_set(field, value)?;
     }
-    let limit = context.time_limit();
-    table.raw_set(
-        "remaining_ms",
-        lua.create_function(move |_, _: Value| {
-            let left = limit.remaining(clock::now());
-            Ok(left.map(|left| left.as_millis() as f64))
-        })?,
-    )?;
-    let cancellation = context.cancellation();
-    table.raw_set(
-        "is_cancelled",
-        lua.create_function(move |_, _: Value| Ok(cancellation.is_cancelled()))?,
-    )?;
-    table.set_metatable(Some(common.clone()))?;
     Ok(table)
 }
 
-fn text(lua: &Lua, bytes: Option<&[u8]>) -> mlua::Result<Value> {
-    bytes.map_or(Ok(Value::Nil), |bytes| lua.create_string(bytes).map(Value::String))
+fn text(lua: &Lua, bytes: &[u8]) -> mlua::Result<Value> {
+    lua.create_string(bytes).map(Value::String)
 }
 
 /// A JSON document of the invocation as a value, or as a string if it is not JSON.
 fn document(
     interpreter: &Interpreter,
     name: &'static str,
-    bytes: Option<&[u8]>,
+    bytes: &[u8],
 ) -> Result<Value, ContextError> {
-    let Some(bytes) = bytes else { return Ok(Value::Nil) };
     match interpreter.json.read(&interpreter.lua, bytes) {
         Ok(read) => Ok(read.value),
-        Err(error) if error.is_syntax() => Ok(text(&interpreter.lua, Some(bytes))?),
+        Err(error) if error.is_syntax() => Ok(text(&interpreter.lua, bytes)?),
         Err(ReadError::Lua(error)) => Err(error.into()),
         Err(error) => Err(ContextError::Document { name, error }),
     }

@@ -1,17 +1,20 @@
 //! What Lua functions share with the runtime around them.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::process;
 use std::sync::mpsc::Sender;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_proto_host::report_in_flight;
+use lambda_proto_host::lifecycle::clock;
+use lambda_proto_host::{Context, Task, report_in_flight};
 use lambda_proto_std::{
     ContentType, Failure, HttpPrelude, InLifecycle, Level, Log, Record, Worker,
 };
 
-use mlua::Value;
+use mlua::{Function, Value};
 
 use crate::hooks::Hooks;
 use crate::interrupt;
@@ -42,6 +45,10 @@ pub(crate) struct Host {
     has_started: Cell<bool>,
     /// The number of the current invocation, as Lua has numbers.
     pub(crate) invocation: Cell<f64>,
+    /// The current invocation; `None` before the first one.
+    pub(crate) context: RefCell<Option<Context>>,
+    /// The work after the response to the current invocation, in its order.
+    pub(crate) work: RefCell<VecDeque<Work>>,
     /// Whether the current invocation has begun to stream its response.
     pub(crate) is_streaming: Cell<bool>,
     /// The output of a script, if it is the response.
@@ -50,6 +57,14 @@ pub(crate) struct Host {
     script_exit: Cell<Option<i32>>,
     /// Output without the end of its line.
     line: RefCell<Vec<u8>>,
+}
+
+/// Work after the response.
+pub(crate) struct Work {
+    pub(crate) name: String,
+    pub(crate) function: Function,
+    /// The runtime asks for the next event when it has ended.
+    pub(crate) task: Task,
 }
 
 /// What a streamed response begins with.
@@ -73,6 +88,8 @@ impl Host {
             hooks_done: RefCell::default(),
             has_started: Cell::default(),
             invocation: Cell::default(),
+            context: RefCell::default(),
+            work: RefCell::default(),
             is_streaming: Cell::default(),
             script_output: RefCell::default(),
             script_exit: Cell::default(),
@@ -129,6 +146,52 @@ impl Host {
             Ok(false) => Err("there is no invocation to answer".to_owned()),
             Err(reason) => Err(reason),
         }
+    }
+
+    /// The milliseconds that are left of the invocation with this number; `None` if its deadline is
+    /// unknown, 0 if it is over.
+    pub(crate) fn remaining_ms(&self, invocation: f64) -> Option<f64> {
+        let context = self.context.try_borrow().ok()?;
+        match context.as_ref().filter(|_| invocation == self.invocation.get()) {
+            Some(context) => {
+                context.time_limit().remaining(clock::now()).map(|left| left.as_millis() as f64)
+            }
+            None => Some(0.0),
+        }
+    }
+
+    /// Whether the invocation with this number is cancelled or over.
+    pub(crate) fn is_cancelled(&self, invocation: f64) -> bool {
+        let context = self.context.try_borrow();
+        let current = context.as_ref().ok().and_then(|context| context.as_ref());
+        current
+            .filter(|_| invocation == self.invocation.get())
+            .is_none_or(|context| context.cancellation().is_cancelled())
+    }
+
+    /// Registers work that runs after the response to the invocation with this number.
+    ///
+    /// # Errors
+    ///
+    /// If the invocation is answered or over.
+    pub(crate) fn begin_work(
+        &self,
+        invocation: f64,
+        name: String,
+        function: Function,
+    ) -> Result<(), &'static str> {
+        const OVER: &str = "the invocation is answered: register work before its response";
+        if invocation != self.invocation.get() {
+            return Err(OVER);
+        }
+        let context = self.context.try_borrow().map_err(|_| OVER)?;
+        let context = context.as_ref().ok_or(OVER)?;
+        let begun = self.with_worker(|worker| {
+            worker.invocation().map(|head| context.begin_work(&head, name_of_work(&name)))
+        });
+        let task = begun.flatten().ok_or(OVER)?;
+        self.work.borrow_mut().push_back(Work { name, function, task });
+        Ok(())
     }
 
     /// Takes output of a script: logs its lines, or adds it to the response.
@@ -215,4 +278,21 @@ impl Host {
         self.log.flush();
         process::exit(code);
     }
+}
+
+/// A name for the ledger, which keeps it until the process ends. The first 64 names of the process
+/// are kept; work of other names has none there.
+fn name_of_work(name: &str) -> &'static str {
+    const MOST: usize = 64;
+    static NAMES: Mutex<Vec<&'static str>> = Mutex::new(vec![]);
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.iter().find(|known| **known == name) {
+        return known;
+    }
+    if names.len() == MOST || name.len() > 128 {
+        return "";
+    }
+    let kept: &'static str = Box::leak(name.into());
+    names.push(kept);
+    kept
 }

@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::path::Path;
 use std::rc::Rc;
 
+use lambda_proto_host::lifecycle::INIT_ABORTED;
 use lambda_proto_std::{Failure, Level};
 use mlua::state::{GcIncParams, GcMode};
 use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
@@ -33,6 +34,8 @@ pub(crate) struct Interpreter {
     pub(crate) json: Json,
     /// The fields that every context has.
     pub(crate) common: Table,
+    /// The metatable of contexts.
+    pub(crate) metatable: Table,
     /// The hooks of scripts by the name of their stage.
     hooks: Table,
     /// Calls a function and notes its failure in the host.
@@ -69,13 +72,13 @@ impl Interpreter {
             functions.set("emit", emit)?;
         }
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=lambda-luajit");
-        let (common, hooks, protected) = prelude.call(functions)?;
-        Ok(Self { lua, json, common, hooks, protected, memory: settings.memory, host })
+        let (common, metatable, hooks, protected) = prelude.call(functions)?;
+        Ok(Self { lua, json, common, metatable, hooks, protected, memory: settings.memory, host })
     }
 
     /// The stages for which the script has hooks.
     pub(crate) fn hooks(&self) -> Hooks {
-        let stages = [Stage::BeforeSnapshot, Stage::AfterRestore, Stage::Shutdown];
+        let stages = [Stage::Init, Stage::BeforeSnapshot, Stage::AfterRestore, Stage::Shutdown];
         stages.into_iter().filter(|&stage| !self.hooks_of(stage).is_empty()).collect()
     }
 
@@ -88,14 +91,25 @@ impl Interpreter {
     ///
     /// # Errors
     ///
-    /// The failure of the first one that fails. The others run, too.
+    /// The failure of the first one that fails. The others run, too. A hook of init also fails by
+    /// returning `false`.
     pub(crate) fn run_hooks(&self, stage: Stage) -> Result<(), Failure> {
         let mut all = Ok(());
         for hook in self.hooks_of(stage) {
-            let result = self.call(&hook, ());
-            all = all.and(result.map(drop));
+            let result = self.call(&hook, ()).and_then(|(result, _)| match (stage, result) {
+                (Stage::Init, Value::Boolean(false)) => {
+                    Err(Failure::new(INIT_ABORTED, "a hook of init returned false"))
+                }
+                _ => Ok(()),
+            });
+            all = all.and(result);
         }
         all
+    }
+
+    /// Whether to [make room](Self::make_room) before the next invocation.
+    pub(crate) fn is_over_half(&self) -> bool {
+        self.memory.is_some_and(|limit| self.lua.used_memory() > limit / 2)
     }
 
     /// Makes room between two invocations. LuaJIT begins to collect when the memory in use has
@@ -105,9 +119,6 @@ impl Interpreter {
     pub(crate) fn make_room(&self) {
         let Some(limit) = self.memory else { return };
         let is_over_half = |used: usize| used > limit / 2;
-        if !is_over_half(self.lua.used_memory()) {
-            return;
-        }
         let set = |pause: usize, step: c_int| {
             let pause = c_int::try_from(pause).unwrap_or(PAUSE);
             let parameters = GcIncParams::default().pause(pause).step_multiplier(step);
@@ -230,6 +241,21 @@ fn functions(lua: &Lua, json: &Json, host: &Rc<Host>) -> mlua::Result<Table> {
         Ok(())
     })?;
     functions.set("coroutine_failed", coroutine_failed)?;
+    let timing = host.clone();
+    let remaining_ms =
+        lua.create_function(move |_, invocation: f64| Ok(timing.remaining_ms(invocation)))?;
+    functions.set("remaining_ms", remaining_ms)?;
+    let timing = host.clone();
+    let is_cancelled =
+        lua.create_function(move |_, invocation: f64| Ok(timing.is_cancelled(invocation)))?;
+    functions.set("is_cancelled", is_cancelled)?;
+    let registering = host.clone();
+    let begin_work =
+        lua.create_function(move |_, (invocation, name, work): (f64, LuaString, Function)| {
+            let name = name.to_string_lossy();
+            Ok(registering.begin_work(invocation, name, work).err())
+        })?;
+    functions.set("begin_work", begin_work)?;
     let tracing = host.clone();
     let trace_id = lua.create_function(move |_, ()| Ok(tracing.trace_id.borrow().clone()))?;
     functions.set("trace_id", trace_id)?;
@@ -256,7 +282,10 @@ const OVER: &str = "the stream is over: it belongs to an earlier invocation";
 /// The functions for streamed responses.
 fn streaming(lua: &Lua, functions: &Table, host: &Rc<Host>) -> mlua::Result<()> {
     let streaming = host.clone();
-    let stream = lua.create_function(move |_, form: Value| {
+    let stream = lua.create_function(move |_, (form, invocation): (Value, f64)| {
+        if invocation != streaming.invocation.get() {
+            return Ok((None, Some(OVER.to_owned())));
+        }
         let form = stream_form(&form).map_err(|error| error.to_string());
         Ok(match form.and_then(|form| streaming.stream(&form)) {
             Ok(()) => (Some(streaming.invocation.get()), None),

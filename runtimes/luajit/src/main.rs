@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `settings` | environment variables |
 //! | `json` | JSON to Lua values and back |
+//! | `stack` | the stack of a Lua state, where many values are made or visited |
 //! | `interpreter`, `prelude.lua` | a Lua state and what scripts find in it |
 //! | `handler` | the function's file and the function in it |
 //! | `host` | what Lua functions share with the runtime: the worker, the log |
@@ -23,6 +24,7 @@ mod interrupt;
 mod json;
 mod settings;
 mod slot;
+mod stack;
 mod watchdog;
 
 use std::any::Any;

@@ -1,11 +1,12 @@
 -- What scripts find in a new state. `host` has the functions of the runtime. The results are the
--- fields of every context, the hooks of the script, and a function that calls another one so that
+-- fields of every context, the metatable of contexts, the hooks of the script, and a function that calls another one so that
 -- its error reaches the runtime with a traceback.
 local host = ...
 
 -- Scripts may replace the globals.
 local error, ipairs, pairs, pcall, select, setmetatable = error, ipairs, pairs, pcall, select, setmetatable
-local tonumber, tostring, type, unpack, xpcall = tonumber, tostring, type, unpack, xpcall
+local rawget, rawset, tonumber, tostring = rawget, rawset, tonumber, tostring
+local type, unpack, xpcall = type, unpack, xpcall
 local concat = table.concat
 
 -- The text of LuaJIT's own error.
@@ -233,13 +234,47 @@ function stream:finish()
   return finished
 end
 local common = { log = levels }
-function common.stream(_, form)
-  local invocation, reason = host.stream(form)
+-- The number of the invocation to which a context belongs, or an error at the caller of `name`.
+local function number_of(context, name)
+  local number = type(context) == "table" and tonumber(context.invocation)
+  if not number then error("call " .. name .. " with a colon: context:" .. name .. "(…)", 3) end
+  return number
+end
+-- Work after the response; its name is optional.
+function common.begin_work(context, name, work)
+  local invocation = number_of(context, "begin_work")
+  if work == nil then name, work = "", name end
+  if type(name) ~= "string" then
+    error("bad argument #1 to 'begin_work' (string expected, got " .. type(name) .. ")", 2)
+  end
+  if type(work) ~= "function" then
+    error("bad argument #2 to 'begin_work' (function expected, got " .. type(work) .. ")", 2)
+  end
+  local reason = host.begin_work(invocation, name, work)
+  if reason then error(reason, 2) end
+end
+function common.stream(context, form)
+  local invocation, reason = host.stream(form, number_of(context, "stream"))
   if not invocation then error(reason, 2) end
   return setmetatable({ invocation = invocation }, stream)
 end
 
-local hooks = { before_snapshot = {}, after_restore = {}, on_shutdown = {} }
+-- The functions of an invocation are made when they are first used.
+local timed = { remaining_ms = host.remaining_ms, is_cancelled = host.is_cancelled }
+local metatable = {}
+function metatable.__index(context, key)
+  local value = common[key]
+  if value ~= nil then return value end
+  local ask = timed[key]
+  if ask then
+    local invocation = tonumber(rawget(context, "invocation")) or 0
+    local function method() return ask(invocation) end
+    rawset(context, key, method)
+    return method
+  end
+end
+
+local hooks = { on_init = {}, before_snapshot = {}, after_restore = {}, on_shutdown = {} }
 local lambda = {}
 for stage, list in pairs(hooks) do
   lambda[stage] = function(hook)
@@ -257,4 +292,4 @@ local function handle(reason)
   if reason == OUT_OF_MEMORY then return reason end
   return failed(reason)
 end
-return common, hooks, function(f, ...) return xpcall(f, handle, ...) end
+return common, metatable, hooks, function(f, ...) return xpcall(f, handle, ...) end

@@ -2,8 +2,10 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lambda_proto_host::environment::{self, Environment, INVALID_CONFIGURATION};
+use lambda_proto_host::policy::Policy;
 use lambda_proto_std::{Error, Failure};
 
 use crate::json::Integers;
@@ -42,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) slots: usize,
     /// The limit of the memory of each Lua state, in bytes.
     pub(crate) memory: Option<usize>,
+    /// How long before the deadline work after the response ends.
+    pub(crate) reserve: Duration,
 }
 
 impl Settings {
@@ -68,6 +72,12 @@ impl Settings {
         let integers =
             [("error", Integers::Error), ("text", Integers::Text), ("cdata", Integers::Cdata)];
         let outputs = [("log", Output::Log), ("raw", Output::Raw)];
+        // Invalid options fail the start of the runtime, which names them.
+        let policy = environment::options().unwrap_or_default().work();
+        let reserve = match policy {
+            Policy::Drain { reserve } => reserve,
+            _ => Policy::DRAIN_RESERVE,
+        };
         Ok(Self {
             mode: choose(lookup, "LAMBDA_LUAJIT_MODE", &modes)?,
             integers: choose(lookup, "LAMBDA_LUAJIT_INTEGERS", &integers)?,
@@ -76,6 +86,7 @@ impl Settings {
             task_root: environment.task_root().unwrap_or(".").into(),
             slots,
             memory,
+            reserve,
         })
     }
 }

@@ -41,13 +41,48 @@ struct Entry {
     watched: Option<Watched>,
 }
 
-/// An invocation.
+/// What a thread does until then.
 struct Watched {
-    interrupt_at: Instant,
-    /// When the process ends if Lua has not got control until then.
-    give_up_at: Instant,
-    deadline: Instant,
+    limits: Limits,
     is_interrupted: bool,
+}
+
+/// How long Lua code may run.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    interrupt_at: Instant,
+    /// When the process ends if Lua has not got control until then, and the deadline of what is
+    /// reported before; `None` if somebody else sees to that.
+    end: Option<(Instant, Instant)>,
+}
+
+impl Limits {
+    /// Those of the handler: until the invocation is [cancelled](Context::cancellation), at the
+    /// deadline less the buffer. If less time than twice the buffer is left, the code gets half of
+    /// that time. `None` if the deadline is unknown.
+    pub(crate) fn of(context: &Context) -> Option<Self> {
+        let left = context.remaining()?;
+        let uncancelled = context.cancellation().remaining().unwrap_or(left);
+        Some(Self::new(left, uncancelled.max(left / 2)))
+    }
+
+    /// Until this time before the deadline; `None` if it is unknown or nothing is left.
+    pub(crate) fn before(context: &Context, reserve: Duration) -> Option<Self> {
+        let left = context.remaining()?;
+        let until = left.checked_sub(reserve).filter(|until| !until.is_zero())?;
+        Some(Self::new(left, until))
+    }
+
+    /// Until this moment. Whoever waits for the code goes on without it then.
+    pub(crate) fn until(interrupt_at: Instant) -> Self {
+        Self { interrupt_at, end: None }
+    }
+
+    fn new(left: Duration, interrupt_after: Duration) -> Self {
+        let now = Instant::now();
+        let give_up_at = now + (interrupt_after + left) / 2;
+        Self { interrupt_at: now + interrupt_after, end: Some((give_up_at, now + left)) }
+    }
 }
 
 /// The place of one thread in the watchdog, until it is dropped on that thread.
@@ -83,14 +118,11 @@ impl Watchdog {
 }
 
 impl Slot {
-    /// Calls `work`, which runs Lua code, and interrupts that code when the invocation is
-    /// [cancelled](Context::cancellation): at the deadline less the buffer. If less time than twice
-    /// the buffer was left at the beginning, the code gets half of that time.
+    /// Calls `work`, which runs Lua code, and interrupts that code when its time is over.
     ///
     /// Returns the result of `work`, and whether it was interrupted, even if the code has caught
-    /// the error. If the code has not returned
-    /// to Lua when half of the remaining time is over, the invocation is reported and the process
-    /// ends.
+    /// the error. If the code has not returned to Lua when half of the remaining time is over, the
+    /// invocation is reported and the process ends.
     ///
     /// # Errors
     ///
@@ -98,32 +130,28 @@ impl Slot {
     pub(crate) fn watch<T>(
         &self,
         lua: &Lua,
-        context: &Context,
+        limits: Option<Limits>,
         work: impl FnOnce() -> T,
     ) -> mlua::Result<(T, bool)> {
         let running = Running::begin(lua)?;
-        let Some(left) = context.remaining() else {
-            let result = work();
-            return Ok((result, running.end()));
-        };
-        let now = Instant::now();
-        let uncancelled = context.cancellation().remaining().unwrap_or(left);
-        let interrupt_after = uncancelled.max(left / 2);
-        self.set(Some(Watched {
-            interrupt_at: now + interrupt_after,
-            give_up_at: now + (interrupt_after + left) / 2,
-            deadline: now + left,
-            is_interrupted: false,
-        }));
+        let result = self.guard(limits, work);
+        Ok((result, running.end()))
+    }
+
+    /// The same for `work` that cannot be interrupted, because it may close the state or runs
+    /// finalizers: in these LuaJIT calls no hook.
+    pub(crate) fn guard<T>(&self, limits: Option<Limits>, work: impl FnOnce() -> T) -> T {
+        let Some(limits) = limits else { return work() };
+        self.set(Some(Watched { limits, is_interrupted: false }));
         let result = work();
         self.set(None);
-        Ok((result, running.end()))
+        result
     }
 
     /// Watches this invocation from now on.
     fn set(&self, watched: Option<Watched>) {
         let mut state = self.shared.lock();
-        let interrupt_at = watched.as_ref().map(|watched| watched.interrupt_at);
+        let interrupt_at = watched.as_ref().map(|watched| watched.limits.interrupt_at);
         let Some(entry) = state.slots.iter_mut().find(|entry| entry.id == self.id) else {
             return;
         };
@@ -158,10 +186,14 @@ impl Shared {
                 |moment: Instant| next = Some(next.map_or(moment, |at| at.min(moment)));
             for Entry { thread, watched, .. } in &mut state.slots {
                 let Some(watched) = watched else { continue };
-                if now >= watched.give_up_at && watched.is_interrupted {
-                    self.give_up(watched.deadline);
+                let limits = watched.limits;
+                if let Some((give_up_at, deadline)) = limits.end
+                    && now >= give_up_at
+                    && watched.is_interrupted
+                {
+                    self.give_up(deadline);
                 }
-                if now >= watched.interrupt_at {
+                if now >= limits.interrupt_at {
                     watched.is_interrupted = true;
                     #[expect(unsafe_code, reason = "a thread that exists")]
                     // SAFETY: a thread removes its entry before it ends, which needs the lock.
@@ -170,7 +202,7 @@ impl Shared {
                     }
                     wake_at(now + AGAIN);
                 } else {
-                    wake_at(watched.interrupt_at);
+                    wake_at(limits.interrupt_at);
                 }
             }
             state.sleeps_until = next;
@@ -189,7 +221,7 @@ impl Shared {
     fn give_up(&self, deadline: Instant) -> ! {
         let failure = Failure::new(
             TIMEOUT,
-            "a C function did not return before the deadline, so the process was ended",
+            "a C function or a finalizer did not return before the deadline, so the process was ended",
         );
         report_in_flight(failure.as_error_report(), deadline);
         self.log.error(format_args!("{failure}"));

@@ -4,7 +4,6 @@
 //! The Lua module `cjson` and the conversion of events and results share these functions.
 
 mod read;
-mod stack;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -6,8 +6,8 @@ use std::str::from_utf8;
 
 use mlua::Lua;
 
-use super::stack::Stack;
 use super::{Integers, Json, MAX_DEPTH, MAX_INTEGER, Read};
+use crate::stack::Stack;
 
 /// Why a JSON text could not be read, and where.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +133,7 @@ impl Reader<'_> {
 
     fn object(&mut self) -> Result<(), ReadError> {
         self.enter()?;
-        self.stack.push_table();
+        self.stack.push_table(0);
         if !self.empty(b'}') {
             loop {
                 self.space();
@@ -162,7 +162,7 @@ impl Reader<'_> {
 
     fn array(&mut self) -> Result<(), ReadError> {
         self.enter()?;
-        self.stack.push_table();
+        self.stack.push_table(0);
         if !self.empty(b']') {
             // An event has less than 2^32 bytes.
             for index in 1.. {

@@ -7,8 +7,8 @@ use std::str::from_utf8;
 
 use mlua::{Lua, Value};
 
-use super::stack::{Kind, Stack};
 use super::{Json, MAX_DEPTH, MAX_INTEGER, empty_array_address};
+use crate::stack::{Kind, Stack};
 
 /// Why a value could not be written as JSON, and which.
 #[derive(Debug, thiserror::Error)]

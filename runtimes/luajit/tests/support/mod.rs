@@ -28,6 +28,7 @@ pub(crate) fn function(handler: &str) -> Settings {
         memory: 512,
         concurrency: None,
         is_snapstart: false,
+        before: String::new(),
     }
 }
 
@@ -39,9 +40,16 @@ pub(crate) struct Settings {
     memory: u32,
     concurrency: Option<usize>,
     is_snapstart: bool,
+    before: String,
 }
 
 impl Settings {
+    /// A command that runs the runtime, such as `strace -o FILE`.
+    pub(crate) fn under(mut self, command: &str) -> Self {
+        command.clone_into(&mut self.before);
+        self
+    }
+
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
@@ -77,10 +85,11 @@ impl Settings {
         let log = folder.path().join("log");
         let mut function = Function::new("/bin/sh")
             .argument("-c")
-            .argument(r#"exec "$LUAJIT_RUNTIME" >>"$LUAJIT_LOG" 2>&1"#)
+            .argument(r#"exec $LUAJIT_BEFORE "$LUAJIT_RUNTIME" >>"$LUAJIT_LOG" 2>&1"#)
             .clean_env()
             .variable("LUAJIT_RUNTIME", env!("CARGO_BIN_EXE_lambda-luajit"))
             .variable("LUAJIT_LOG", &log)
+            .variable("LUAJIT_BEFORE", &self.before)
             .task_root(self.root)
             .handler(self.handler)
             .timeout(self.timeout)

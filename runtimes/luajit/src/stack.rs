@@ -16,14 +16,14 @@ use mlua::{FromLuaMulti, IntoLuaMulti, Lua};
 /// The stack during one call of [`within`](Self::within). Positions count from the first argument,
 /// which is 1, or from the top, which is -1.
 #[derive(Clone, Copy)]
-pub(super) struct Stack<'s> {
+pub(crate) struct Stack<'s> {
     state: *mut ffi::lua_State,
     _during: PhantomData<&'s ()>,
 }
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Nil,
     Boolean,
     LightUserData,
@@ -41,7 +41,7 @@ impl Stack<'_> {
     /// # Errors
     ///
     /// The error that a method has raised.
-    pub(super) fn within<R: FromLuaMulti>(
+    pub(crate) fn within<R: FromLuaMulti>(
         lua: &Lua,
         arguments: impl IntoLuaMulti,
         work: impl FnOnce(Stack<'_>),
@@ -51,71 +51,71 @@ impl Stack<'_> {
     }
 
     /// Makes room for this number of further values. Raises an error if there is none.
-    pub(super) fn reserve(self, values: c_int) {
+    pub(crate) fn reserve(self, values: c_int) {
         // SAFETY: as for all functions below, the state is valid, and only this thread uses it.
         unsafe { ffi::luaL_checkstack(self.state, values, c"nested values".as_ptr()) }
     }
 
     /// Removes all values above the first `count`.
-    pub(super) fn truncate(self, count: c_int) {
+    pub(crate) fn truncate(self, count: c_int) {
         // SAFETY: see `reserve`; callers do not ask for more values than there are.
         unsafe { ffi::lua_settop(self.state, count) }
     }
 
     /// Removes this number of values from the top.
-    pub(super) fn pop(self, count: c_int) {
+    pub(crate) fn pop(self, count: c_int) {
         // SAFETY: see `truncate`.
         unsafe { ffi::lua_settop(self.state, -count - 1) }
     }
 
     /// Moves the value at the top to this position, and removes the one that was there.
-    pub(super) fn replace(self, position: c_int) {
+    pub(crate) fn replace(self, position: c_int) {
         // SAFETY: see `truncate`.
         unsafe { ffi::lua_replace(self.state, position) }
     }
 
-    pub(super) fn push_nil(self) {
+    pub(crate) fn push_nil(self) {
         // SAFETY: see `reserve`; callers reserve room.
         unsafe { ffi::lua_pushnil(self.state) }
     }
 
-    pub(super) fn push_boolean(self, value: bool) {
+    pub(crate) fn push_boolean(self, value: bool) {
         // SAFETY: see `push_nil`.
         unsafe { ffi::lua_pushboolean(self.state, c_int::from(value)) }
     }
 
-    pub(super) fn push_number(self, value: f64) {
+    pub(crate) fn push_number(self, value: f64) {
         // SAFETY: see `push_nil`.
         unsafe { ffi::lua_pushnumber(self.state, value) }
     }
 
-    pub(super) fn push_address(self, value: *mut c_void) {
+    pub(crate) fn push_address(self, value: *mut c_void) {
         // SAFETY: see `push_nil`. Lua does not use the address.
         unsafe { ffi::lua_pushlightuserdata(self.state, value) }
     }
 
     /// Pushes a copy of the value at this position.
-    pub(super) fn push_copy(self, position: c_int) {
+    pub(crate) fn push_copy(self, position: c_int) {
         // SAFETY: see `push_nil` and `truncate`.
         unsafe { ffi::lua_pushvalue(self.state, position) }
     }
 
     /// Pushes a string of these bytes. Raises an error for want of memory.
-    pub(super) fn push_string(self, bytes: &[u8]) {
+    pub(crate) fn push_string(self, bytes: &[u8]) {
         // SAFETY: see `push_nil`; Lua copies the bytes.
         unsafe {
             ffi::lua_pushlstring(self.state, bytes.as_ptr().cast(), bytes.len());
         }
     }
 
-    /// Pushes a new table. Raises an error for want of memory.
-    pub(super) fn push_table(self) {
+    /// Pushes a new table with room for this number of fields. Raises an error for want of memory.
+    pub(crate) fn push_table(self, fields: c_int) {
         // SAFETY: see `push_nil`.
-        unsafe { ffi::lua_createtable(self.state, 0, 0) }
+        unsafe { ffi::lua_createtable(self.state, 0, fields) }
     }
 
     /// Whether the table below the key at the top has this key.
-    pub(super) fn has_key(self) -> bool {
+    pub(crate) fn has_key(self) -> bool {
         // SAFETY: see `truncate`; callers have a table there.
         unsafe {
             ffi::lua_pushvalue(self.state, -1);
@@ -127,20 +127,20 @@ impl Stack<'_> {
 
     /// Sets the key and the value at the top in the table below, and removes both. Raises an error
     /// for want of memory. The key is a string.
-    pub(super) fn set_field(self) {
+    pub(crate) fn set_field(self) {
         // SAFETY: see `has_key`.
         unsafe { ffi::lua_rawset(self.state, -3) }
     }
 
     /// Sets the value at the top as this element of the table below, and removes it. Raises an
     /// error for want of memory.
-    pub(super) fn set_element(self, index: u32) {
+    pub(crate) fn set_element(self, index: u32) {
         // SAFETY: see `has_key`.
         unsafe { ffi::lua_rawseti(self.state, -2, index.into()) }
     }
 
     /// Sets the value at this position as the metatable of the table at the top.
-    pub(super) fn set_metatable(self, position: c_int) {
+    pub(crate) fn set_metatable(self, position: c_int) {
         // SAFETY: see `has_key`; callers name a table.
         unsafe {
             ffi::lua_pushvalue(self.state, position);
@@ -149,7 +149,7 @@ impl Stack<'_> {
     }
 
     /// Whether the table at the top has the table at this position as its metatable.
-    pub(super) fn has_metatable(self, position: c_int) -> bool {
+    pub(crate) fn has_metatable(self, position: c_int) -> bool {
         // SAFETY: see `has_key`.
         unsafe {
             if ffi::lua_getmetatable(self.state, -1) == 0 {
@@ -164,13 +164,13 @@ impl Stack<'_> {
     /// Replaces the key at the top by the next key of the table below and its value; nil stands
     /// before the first key. Returns `false`, and only removes the key, at the end. Raises an error
     /// if the table has lost the key.
-    pub(super) fn next_pair(self) -> bool {
+    pub(crate) fn next_pair(self) -> bool {
         // SAFETY: see `has_key`.
         unsafe { ffi::lua_next(self.state, -2) != 0 }
     }
 
     /// Pushes an element of the table at the top.
-    pub(super) fn push_element(self, index: i32) {
+    pub(crate) fn push_element(self, index: i32) {
         // SAFETY: see `has_key`.
         unsafe {
             ffi::lua_rawgeti(self.state, -1, index.into());
@@ -179,12 +179,12 @@ impl Stack<'_> {
 
     /// Calls the function below this number of arguments, and replaces all of them by its result.
     /// Raises the function's error.
-    pub(super) fn call(self, arguments: c_int) {
+    pub(crate) fn call(self, arguments: c_int) {
         // SAFETY: see `truncate`.
         unsafe { ffi::lua_call(self.state, arguments, 1) }
     }
 
-    pub(super) fn kind(self, position: c_int) -> Kind {
+    pub(crate) fn kind(self, position: c_int) -> Kind {
         // SAFETY: see `truncate`.
         match unsafe { ffi::lua_type(self.state, position) } {
             ffi::LUA_TNIL => Kind::Nil,
@@ -200,18 +200,18 @@ impl Stack<'_> {
         }
     }
 
-    pub(super) fn boolean(self, position: c_int) -> bool {
+    pub(crate) fn boolean(self, position: c_int) -> bool {
         // SAFETY: see `truncate`.
         unsafe { ffi::lua_toboolean(self.state, position) != 0 }
     }
 
-    pub(super) fn number(self, position: c_int) -> f64 {
+    pub(crate) fn number(self, position: c_int) -> f64 {
         // SAFETY: see `truncate`.
         unsafe { ffi::lua_tonumber(self.state, position) }
     }
 
     /// The address that a light userdata or a table is.
-    pub(super) fn address(self, position: c_int) -> *const c_void {
+    pub(crate) fn address(self, position: c_int) -> *const c_void {
         // SAFETY: see `truncate`.
         unsafe { ffi::lua_topointer(self.state, position) }
     }
@@ -220,7 +220,7 @@ impl Stack<'_> {
 impl<'s> Stack<'s> {
     /// The bytes of the string at this position; empty for other values. Use them only while the
     /// string is on the stack, or in a table that is.
-    pub(super) fn bytes(self, position: c_int) -> &'s [u8] {
+    pub(crate) fn bytes(self, position: c_int) -> &'s [u8] {
         // A number would become a string in its place.
         if self.kind(position) != Kind::String {
             return &[];
