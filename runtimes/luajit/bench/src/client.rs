@@ -111,7 +111,7 @@ impl Client {
             Self {
                 name: EMPTY,
                 about: "`lambda-proto-std`, the event is the response",
-                program: programs.join("empty"),
+                program: programs.join("empty_function"),
                 works: false,
                 ..base
             },

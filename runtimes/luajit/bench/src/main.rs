@@ -9,7 +9,7 @@ mod service;
 mod usage;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use client::Client;
 use measure::{Effort, Samples};
@@ -57,6 +57,7 @@ fn run() -> Result<(), String> {
     }
     let programs = std::env::current_exe().map_err(|error| error.to_string())?;
     let clients = Client::all(programs.parent().unwrap_or(Path::new(".")));
+    check_packages()?;
     pin_to_one_core()?;
     let effort = match is_quick {
         true => Effort { rounds: 2, invocations: 2_000, starts: 5 },
@@ -92,6 +93,20 @@ fn run() -> Result<(), String> {
     }
     std::fs::write(&out, page).map_err(|error| format!("{}: {error}", out.display()))?;
     println!("wrote {}", out.display());
+    Ok(())
+}
+
+/// Whether this machine has what the other clients need.
+fn check_packages() -> Result<(), String> {
+    let needed: [(&str, &[&str]); 2] =
+        [("luajit", &["-e", "require 'cjson' require 'socket'"]), ("curl", &["--version"])];
+    for (command, arguments) in needed {
+        let mut command = Command::new(command);
+        let output = command.args(arguments).output();
+        if !output.is_ok_and(|output| output.status.success()) {
+            return Err("install curl, luajit, lua-cjson and lua-socket (Debian)".to_owned());
+        }
+    }
     Ok(())
 }
 
