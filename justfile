@@ -41,6 +41,13 @@ luajit event='{"name":"Ada"}':
     cargo run --quiet --locked --release -p lambda-lab -- run --event {{ quote(event) }} \
         --task-root runtimes/luajit/examples --handler hello.handle "$CARGO_TARGET_DIR/release/lambda-luajit"
 
+# lambda-luajit beside the common guide's form, the protocol by hand, and Rust: runtimes/luajit/RESULTS.md
+# (curl, luajit, lua-cjson, lua-socket)
+luajit-bench *arguments:
+    cd runtimes/luajit && cargo build --quiet --locked --release
+    cd runtimes/luajit && cargo build --quiet --locked --release -p lambda-luajit-bench
+    "$CARGO_TARGET_DIR/release/lambda-luajit-bench" {{ arguments }}
+
 # A function in JavaScript under the lab: runtimes/quickjs
 quickjs event='{"name":"Ada"}':
     cargo build --quiet --locked --release --manifest-path runtimes/quickjs/Cargo.toml
@@ -182,7 +189,8 @@ lambda-http:
 # The LuaJIT runtime. Its folder has the settings of the C compiler for LuaJIT.
 [private]
 luajit-tests:
-    cd runtimes/luajit && cargo clippy --quiet --locked --all-targets -- -D warnings
+    cd runtimes/luajit && cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+    hadolint runtimes/luajit/Dockerfile
     cd runtimes/luajit && cargo test --quiet --locked
 
 # The QuickJS runtime.
