@@ -153,6 +153,19 @@ pub fn extension_vectors() -> Result<PathBuf> {
     build(&["--release", "-p", "lambda-conformance", "--bins"], "extension-socket")
 }
 
+/// The LuaJIT runtime, which is a workspace of its own.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn luajit() -> Result<PathBuf> {
+    let build = ["build", "--message-format=json-render-diagnostics", "--release", "--locked"];
+    // Its folder has the settings of the C compiler.
+    let messages = cargo_in("runtimes/luajit", &build)?;
+    let program = executables(&messages).remove("lambda-luajit");
+    program.ok_or_else(|| Error::new("no program \"lambda-luajit\" in runtimes/luajit"))
+}
+
 fn peer(name: &str) -> Result<PathBuf> {
     let peers = ["--no-default-features", "--features", "peers"];
     build(&[&["--release", "-p", "lambda-interop", "--bin", name], &peers[..]].concat(), name)
@@ -223,7 +236,12 @@ fn executables(messages: &[u8]) -> Programs {
 
 /// Runs Cargo on this workspace; its progress and errors go to standard error.
 fn cargo(arguments: &[&str]) -> Result<Vec<u8>> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    cargo_in(".", arguments)
+}
+
+/// The same in this folder of the repository.
+fn cargo_in(folder: &str, arguments: &[&str]) -> Result<Vec<u8>> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = Command::new(cargo);
     command.args(arguments).current_dir(workspace).stdin(Stdio::null()).stderr(Stdio::inherit());

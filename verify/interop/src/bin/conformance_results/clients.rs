@@ -61,6 +61,7 @@ pub(crate) fn ours(files: &[File]) -> Result<Table> {
             &CAN,
             c_programs::vectors(Layer::Two, "results-runtime", &[])?,
         ),
+        luajit()?,
     ];
     Ok(Table {
         title: "Clients of this project",
@@ -69,6 +70,23 @@ pub(crate) fn ours(files: &[File]) -> Result<Table> {
         columns: columns(&clients),
         rows: play_all(files, &clients)?,
         epilogue: String::new(),
+    })
+}
+
+/// A function in Lua. Its variables are arguments, because the vectors set some of them.
+fn luajit() -> Result<Client> {
+    let runtimes = concat!(env!("CARGO_MANIFEST_DIR"), "/../../runtimes");
+    let arguments = vec![
+        "LAMBDA_LUAJIT_MODE=raw".to_owned(),
+        format!("LAMBDA_TASK_ROOT={runtimes}/luajit/examples"),
+        "_HANDLER=conformance.handle".to_owned(),
+        programs::luajit()?.display().to_string(),
+    ];
+    Ok(Client {
+        name: "luajit",
+        about: "`lambda-luajit`, a function in Lua, a process".into(),
+        can: &CAN,
+        how: How::Process { program: "env".into(), arguments, variables: vec![] },
     })
 }
 
