@@ -229,9 +229,8 @@ impl Environment {
             }
             return Err(failure);
         }
-        if self.settings.concurrency.is_some() || self.settings.program.is_none() {
-            // The time that the invocation waits for a slot counts. So does init, whose end is not
-            // known here.
+        if self.settings.program.is_none() {
+            // The time that the invocation waits for the runtime counts.
             invocation.begin();
         }
         let mut is_snapshot = false;
@@ -272,6 +271,13 @@ impl Environment {
                 run.processes = Some(processes);
             }
             Running::Not => {
+                if self.settings.concurrency.is_some() {
+                    match self.broker.init_began() {
+                        Some(began) => (run.phase, run.since) = (Phase::InitOfAnother, began),
+                        // The time that the invocation waits for a slot counts.
+                        None => invocation.begin(),
+                    }
+                }
                 // The new processes must not get the blame for what earlier ones have left.
                 self.life.end(Reason::Failure).await;
                 self.broker.hand_over_anew(Arc::clone(invocation), caller);

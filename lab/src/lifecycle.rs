@@ -23,6 +23,7 @@ use crate::telemetry::Telemetry;
 
 pub(crate) use processes::{Ended, Processes};
 pub(crate) use shutdown::Reason;
+pub(crate) use snapshot::INIT_TIMEOUT;
 pub(crate) use start::{LaunchError, StartFailure};
 
 /// The processes of one environment.

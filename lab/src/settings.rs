@@ -91,9 +91,9 @@ impl Settings {
     ///
     /// Source: Lambda Developer Guide, "Understanding the Lambda execution environment lifecycle".
     pub(crate) fn init_timeout(&self) -> Duration {
-        self.init_timeout.unwrap_or(match self.snapstart {
-            None => Duration::from_secs(10),
-            Some(_) => self.timeout.clamp(Duration::from_secs(130), Duration::from_secs(900)),
+        self.init_timeout.unwrap_or(match self.initialization_type() {
+            "on-demand" => Duration::from_secs(10),
+            _ => self.timeout.clamp(Duration::from_secs(130), Duration::from_secs(900)),
         })
     }
 

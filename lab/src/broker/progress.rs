@@ -13,6 +13,8 @@ pub(super) struct Progress {
     stage: Stage,
     /// How long init or the restore took that ended last.
     took: Option<Duration>,
+    /// Init has succeeded.
+    is_initialized: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +34,7 @@ enum Stage {
 
 impl Progress {
     pub(super) fn new(telemetry: Arc<Telemetry>) -> Self {
-        Self { telemetry, stage: Stage::New, took: None }
+        Self { telemetry, stage: Stage::New, took: None, is_initialized: false }
     }
 
     /// Without subscribers.
@@ -94,7 +96,21 @@ impl Progress {
     pub(super) fn are_ready(&mut self, extensions: &Extensions) {
         if let Stage::Init { phase, began, is_runtime_done: true } = self.stage {
             self.end_init(phase, &Outcome::success(), began.elapsed(), extensions);
+            self.is_initialized = true;
         }
+    }
+
+    /// When the init began that is not over.
+    pub(super) fn init_began(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Init { began, .. } => Some(began),
+            _ => None,
+        }
+    }
+
+    /// Whether init has succeeded.
+    pub(super) fn is_initialized(&self) -> bool {
+        self.is_initialized
     }
 
     pub(super) fn begin_restore(&mut self) {

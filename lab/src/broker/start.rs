@@ -242,6 +242,16 @@ impl Broker {
         self.lock().start().progress.took()
     }
 
+    /// When the init began that is not over.
+    pub(crate) fn init_began(&self) -> Option<Instant> {
+        self.lock().start().progress.init_began()
+    }
+
+    /// Waits for the end of an init that succeeds.
+    pub(crate) async fn initialized(&self) {
+        self.until(|rules| rules.start().progress.is_initialized().then_some(())).await;
+    }
+
     /// Whether an extension gets invocations.
     pub(crate) fn has_extensions_that_are_invoked(&self) -> bool {
         self.lock().start().extensions.are_any_invoked()

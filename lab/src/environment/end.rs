@@ -6,7 +6,7 @@ use super::Environment;
 use super::run::Run;
 use crate::answer::{FailureKind, FunctionFailure};
 use crate::invocation::Invocation;
-use crate::lifecycle::{Ended, Processes, Reason, Running, StartFailure};
+use crate::lifecycle::{Ended, INIT_TIMEOUT, Processes, Reason, Running, StartFailure};
 use crate::log::{Metrics, Status};
 use crate::telemetry::{Outcome, Platform, RESTORE_TIMEOUT};
 
@@ -18,6 +18,8 @@ pub(super) enum End {
     /// A process could not be started.
     NoStart(StartFailure),
     Exit(Ended),
+    /// The init of a managed instance took too long.
+    InitTimeout,
     Timeout,
     RestoreTimeout,
     Stopped,
@@ -71,6 +73,19 @@ impl Environment {
                     self.end_with(failure, Reason::Failure, processes).await;
                 }
                 status
+            }
+            End::InitTimeout => {
+                let seconds = self.settings.init_timeout().as_secs_f64();
+                let reason =
+                    format!("RequestId: {id} Error: Init timed out after {seconds:.2} seconds");
+                self.log_failure(id, &reason, INIT_TIMEOUT);
+                self.fail_start(&Outcome::from(&Status::Timeout), run);
+                self.tell_end(invocation, run, &Status::Timeout, metrics);
+                let kind = FailureKind::Init;
+                let failure = FunctionFailure::of_service(id, kind, INIT_TIMEOUT, &reason);
+                // Source: emulator, `lambda-managed-instances/rapid`, which has no other reason.
+                self.end_with(failure, Reason::Failure, processes).await;
+                Status::Timeout
             }
             End::Timeout => {
                 let seconds = self.settings.timeout.as_secs_f64();

@@ -38,6 +38,8 @@ pub(super) enum Phase {
     /// Until the runtime gets the invocation.
     Init,
     Restore,
+    /// Init that another invocation of a managed instance has begun.
+    InitOfAnother,
     Invoke,
 }
 
@@ -50,7 +52,7 @@ impl Run {
         match self.phase {
             Phase::Init => self.init = took,
             Phase::Restore => self.restore = took,
-            Phase::Invoke => {}
+            Phase::InitOfAnother | Phase::Invoke => {}
         }
         (self.phase, self.since) = (Phase::Invoke, delivered);
     }
@@ -65,19 +67,23 @@ impl Environment {
         loop {
             let pause = (started.elapsed() / 10).clamp(SHORTEST_SAMPLING, LONGEST_SAMPLING);
             let limit = match run.phase {
-                // Init counts against the timeout.
-                Phase::Invoke | Phase::Init if is_managed => {
-                    self.settings.timeout.saturating_sub(run.init.unwrap_or_default())
-                }
-                Phase::Init => self.settings.init_timeout(),
+                Phase::Init | Phase::InitOfAnother => self.settings.init_timeout(),
                 Phase::Restore => self.settings.snapstart.unwrap_or_default().restore_timeout,
                 Phase::Invoke => self.settings.timeout,
             };
             tokio::select! {
                 biased;
                 // Checked before the end of the invocation, so that the end of the phase is
+                // The wait for a slot counts against the timeout, init does not.
+                () = self.broker.initialized(), if is_managed && run.phase != Phase::Invoke => {
+                    invocation.begin();
+                    run.enter_invoke(invocation, self.broker.start_took());
+                    continue;
+                }
                 // recorded.
-                () = self.broker.delivered(invocation), if run.phase != Phase::Invoke => {
+                () = self.broker.delivered(invocation),
+                    if !is_managed && run.phase != Phase::Invoke =>
+                {
                     run.enter_invoke(invocation, self.broker.start_took());
                     continue;
                 }
@@ -91,7 +97,11 @@ impl Environment {
                     return End::Over;
                 }
                 () = self.life.stopped() => return End::Stopped,
-                ended = exited(run.processes.as_deref()) => return End::Exit(ended),
+                ended = exited(run.processes.as_deref()) => {
+                    // Another invocation that waited for the same init may have ended the processes.
+                    let is_late = run.phase != Phase::Invoke && run.since.elapsed() >= limit;
+                    return if is_managed && is_late { End::InitTimeout } else { End::Exit(ended) };
+                }
                 () = sleep(pause), if run.processes.is_some() => {
                     if let Some(processes) = &run.processes {
                         processes.sample_memory();
@@ -110,7 +120,8 @@ impl Environment {
                     }
                 }
                 Phase::Restore => return End::RestoreTimeout,
-                Phase::Init | Phase::Invoke => return End::Timeout,
+                Phase::Init | Phase::InitOfAnother => return End::InitTimeout,
+                Phase::Invoke => return End::Timeout,
             }
         }
     }

@@ -53,9 +53,7 @@ impl Environment {
             Status::Success => {}
             // It may be that of one worker of several.
             Status::Timeout if is_managed => {}
-            Status::Timeout | Status::Error(_) => {
-                self.broker.fail_start(&Outcome::from(status), None);
-            }
+            Status::Timeout | Status::Error(_) => self.fail_start(&Outcome::from(status), run),
         }
         invocation.tell_start(&self.telemetry);
         let outcome = match status {
@@ -74,6 +72,13 @@ impl Environment {
             metrics: metrics.clone(),
             spans,
         });
+    }
+
+    /// The start of the processes has failed, unless it is over, or others have been started since.
+    pub(super) fn fail_start(&self, outcome: &Outcome, run: &Run) {
+        if run.processes.as_ref().is_none_or(|processes| self.life.are_current(processes)) {
+            self.broker.fail_start(outcome, None);
+        }
     }
 
     /// From the event to the first byte of the answer, and to its last.

@@ -92,7 +92,7 @@ impl Function {
         let lifecycle = [
             (self.settings.snapstart.is_some(), "SnapStart"),
             (self.settings.freeze.is_some(), "freezing"),
-            (self.settings.init_timeout.is_some(), "an init timeout"),
+            (self.settings.init_timeout.is_some() && program.is_none(), "an init timeout"),
         ];
         let why_not = match (program, concurrency) {
             (None, _) => Some("applies only to a program that the lab starts: give the program"),

@@ -186,10 +186,9 @@ impl Function {
     /// Sets the limit for init, from a millisecond to a day. The default is 10 s.
     ///
     /// If init takes longer, the process is ended and started again, now within the timeout of the
-    /// invocation. With [`snapstart`](Self::snapstart), an init that takes longer fails, and the
-    /// default is the timeout, but at least 130 s and at most 900 s. With
-    /// [`concurrency`](Self::concurrency) there is no such limit: invocations that wait for init
-    /// time out.
+    /// invocation. With [`snapstart`](Self::snapstart) or [`concurrency`](Self::concurrency), an
+    /// init that takes longer fails, and the default is the timeout, but at least 130 s and at most
+    /// 900 s.
     #[must_use]
     pub fn init_timeout(mut self, timeout: Duration) -> Self {
         self.settings.init_timeout = Some(timeout);

@@ -12,7 +12,7 @@ use crate::log::{InitReport, Millis, Status};
 use crate::telemetry::{Outcome, Phase};
 
 /// The error type of an init that takes too long.
-const INIT_TIMEOUT: &str = "Sandbox.Timedout";
+pub(crate) const INIT_TIMEOUT: &str = "Sandbox.Timedout";
 
 impl Lifecycle {
     /// Starts the processes, waits until they are ready for their snapshot, and stops them there.

@@ -110,7 +110,7 @@ fn the_error_for_an_invalid_setting_names_its_value() {
             "SnapStart is not available with managed instances",
         ),
         (function().concurrency(2).init_timeout(Duration::MAX), "use 1 ms to 1 day, such as 10s"),
-        (function().concurrency(2).init_timeout(Duration::from_secs(1)), "managed instances"),
+        (Function::external().init_timeout(Duration::from_secs(1)), "give the program"),
         (Function::new("/nonexistent/bootstrap"), "no program /nonexistent/bootstrap"),
         (Function::new("no-such-program"), "./no-such-program"),
         (function().variable("", "x"), "\"\""),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lambda_lab::{FailureKind, Function, FunctionFailure, InvokeError, Lab, Output};
 
-use crate::support::{Connection, NEXT, PATIENCE, Response, function, of, request};
+use crate::support::{Connection, NEXT, PATIENCE, Response, function, of, request, script};
 
 /// A lab with this number of slots, whose runtime is played by the test.
 fn external(slots: usize) -> Lab {
@@ -170,6 +170,43 @@ fn a_late_answer_is_refused_once_with_410_and_then_as_unknown() {
             let next = slot.request(NEXT, &[], "");
             slot.post(&of(&next.id(), "response"), &next.body).assert_accepted();
             assert_eq!(caller.join().unwrap().unwrap().body, b"again");
+        });
+    }
+}
+
+/// The second caller joins the init that the first one has begun.
+#[test]
+fn the_timeout_of_an_invocation_begins_after_init() {
+    let timeout = Duration::from_secs(5);
+    let bootstrap = std::env::current_exe().unwrap();
+    let bootstrap = format!("sleep 5.2; exec {} --exact bootstrap", bootstrap.display());
+    let lab = script(&format!("{bootstrap} --nocapture")).concurrency(2).timeout(timeout);
+    let lab = lab.start().unwrap();
+    let began = lab.now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    thread::scope(|scope| {
+        let callers = [(); 2].map(|()| scope.spawn(|| lab.invoke("deadline")));
+        for caller in callers {
+            let deadline = caller.join().unwrap().unwrap().text().parse().unwrap();
+            let deadline = Duration::from_millis(deadline);
+            assert!(deadline >= began + Duration::from_millis(5199) + timeout, "{deadline:?}");
+        }
+    });
+}
+
+#[test]
+fn an_init_that_takes_too_long_fails_each_invocation_that_waits_for_it() {
+    let lab = script("exec sleep 1000").concurrency(2).init_timeout(Duration::from_secs(1));
+    let lab = lab.start().unwrap();
+    for _ in 0..2 {
+        thread::scope(|scope| {
+            let callers = [(); 2].map(|()| scope.spawn(|| lab.invoke("in")));
+            for caller in callers {
+                let failure = failure(caller.join().unwrap());
+                assert_eq!(failure.kind, FailureKind::Init, "{failure}");
+                assert_eq!(failure.error_type().unwrap(), "Sandbox.Timedout");
+                let message = failure.error_message().unwrap();
+                assert!(message.ends_with("Init timed out after 1.00 seconds"), "{message}");
+            }
         });
     }
 }

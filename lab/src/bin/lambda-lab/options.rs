@@ -47,8 +47,8 @@ pub(crate) struct Options {
     timeout: TimeAboveZero,
     /// How long init may take [default: 10]
     ///
-    /// An init that takes longer is repeated within the invocation. With --snapstart it fails, and
-    /// the default is the timeout, but at least 130 s and at most 900 s.
+    /// An init that takes longer is repeated within the invocation. With --snapstart or --concurrency
+    /// it fails, and the default is the timeout, but at least 130 s and at most 900 s.
     #[arg(long, value_name = "TIME", help_heading = LIMITS)]
     init_timeout: Option<TimeAboveZero>,
     /// How long the function has from SIGTERM to SIGKILL [default: 500ms]
