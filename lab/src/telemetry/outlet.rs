@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::buffer::{Batch, Part};
 use super::pace::Pace;
@@ -58,11 +59,12 @@ struct Open {
     task: JoinHandle<()>,
 }
 
-/// The most bytes of a reply's head, and of its body.
+/// The most bytes of a reply's head, of its body, and of what a TCP listener writes between two
+/// batches.
 const MOST: usize = 64 * 1024;
 
-/// How long a reply may take, and how long a TCP listener may read nothing. The documentation says
-/// only that deliveries are repeated.
+/// How long a connection and a reply may take, and how long a TCP listener may read nothing. The
+/// documentation says only that deliveries are repeated.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Outlet {
@@ -81,7 +83,9 @@ impl Outlet {
                 connection: None,
             })),
             Destination::Tcp { port } => {
-                let stream = connect(*port).await.map_err(|error| {
+                let connected = timeout(PATIENCE, connect(*port)).await;
+                let connected = connected.unwrap_or_else(|_| Err(not_connected(*port)));
+                let stream = connected.map_err(|error| {
                     let address = address(*port);
                     format!("could not TCP dial provided address {address}: {error}")
                 })?;
@@ -233,7 +237,10 @@ impl Tcp {
     async fn send(&mut self, parts: &mut VecDeque<Part>, pace: &mut Pace) -> Result<(), String> {
         let stream = match self.stream.take().filter(is_open) {
             Some(stream) => stream,
-            None => connect(self.port).await?,
+            None => {
+                let connected = pace.limit(PATIENCE, connect(self.port)).await;
+                connected.unwrap_or_else(|| Err(not_connected(self.port)))?
+            }
         };
         while let Some(part) = parts.front() {
             let line = [&part.bytes[..], b"\n"].concat();
@@ -248,7 +255,8 @@ impl Tcp {
     }
 }
 
-/// Whether the extension has not closed the connection. What it has written is ignored.
+/// Whether the extension has not closed the connection, as far as is known. What it has written is
+/// ignored; the look ends after [`MOST`] bytes, as there may be more all the time.
 ///
 /// The system is asked, as the runtime may not have noticed the end yet; what is written after the
 /// end is lost.
@@ -256,13 +264,15 @@ fn is_open(stream: &TcpStream) -> bool {
     let Ok(handle) = stream.as_fd().try_clone_to_owned() else { return false };
     // Does not block, as the stream does not.
     let mut handle = std::net::TcpStream::from(handle);
-    loop {
-        match handle.read(&mut [0; 4096]) {
+    let mut ignored = [0; 4096];
+    for _ in 0..MOST / ignored.len() {
+        match handle.read(&mut ignored) {
             Ok(0) => return false,
             Ok(_) => {}
             Err(error) => return error.kind() == ErrorKind::WouldBlock,
         }
     }
+    true
 }
 
 async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
@@ -279,6 +289,11 @@ async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
 
 fn address(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// The reason in the words of Go if a connection takes too long.
+fn not_connected(port: u16) -> String {
+    format!("dial tcp {}: i/o timeout", address(port))
 }
 
 /// Connects to a port of this machine, and to nothing else.
@@ -301,8 +316,10 @@ async fn connect(port: u16) -> Result<TcpStream, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
+    #[cfg(target_os = "linux")]
+    use std::os::fd::OwnedFd;
     use std::thread;
     use std::time::Instant;
 
@@ -350,5 +367,69 @@ mod tests {
         assert_eq!(line, "taken\n");
         assert_eq!(rest.len(), LONG + "\nlast\n".len());
         assert!(rest.ends_with(b"x\nlast\n"));
+    }
+
+    /// A listener whose queue of connections is full, and what fills it.
+    #[cfg(target_os = "linux")]
+    fn full() -> (OwnedFd, u16, Vec<TcpStream>) {
+        use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
+        let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&listener, &address(0)).unwrap();
+        listen(&listener, 0).unwrap();
+        let port = SocketAddr::try_from(getsockname(&listener).unwrap()).unwrap().port();
+        let (mut open, moment) = (Vec::new(), Duration::from_millis(200));
+        while let Ok(stream) = std::net::TcpStream::connect_timeout(&address(port), moment) {
+            stream.set_nonblocking(true).unwrap();
+            open.push(TcpStream::from_std(stream).unwrap());
+            assert!(open.len() < 100, "its queue is never full");
+        }
+        (listener, port, open)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_listener_that_accepts_no_connection_is_given_up() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (_listener, port, _open) = full();
+            let now = Instant::now();
+            let limits = Limits { items: 10, bytes: 1000, time: Duration::ZERO };
+            let mut buffer = Buffer::new(limits, true);
+            buffer.push(Bytes::from("record"), now);
+            let mut batch = buffer.take(now, |_| Bytes::new()).unwrap();
+            let mut pace = Pace::new(&watch::Sender::new(false));
+            let mut outlet = Outlet::Tcp(Tcp { port, stream: None });
+            let destination = Destination::Tcp { port };
+            let (opened, sent) = tokio::join!(
+                Outlet::open(&destination, false),
+                outlet.send(&mut batch, &mut pace),
+            );
+            let reason = format!("dial tcp 127.0.0.1:{port}: i/o timeout");
+            assert_eq!(sent.unwrap_err(), reason);
+            let dial = format!("could not TCP dial provided address 127.0.0.1:{port}: ");
+            assert_eq!(opened.unwrap_err(), dial + &reason);
+            assert_eq!(batch.parts.len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_listener_that_writes_without_end_is_not_read_without_end() {
+        const WRITTEN: usize = 2 * MOST;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _entered = runtime.enter();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut peer = listener.accept().unwrap().0;
+        peer.write_all(&vec![b'x'; WRITTEN]).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let stream = TcpStream::from_std(stream).unwrap();
+        assert!(is_open(&stream));
+        drop(peer);
+        let mut handle = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned().unwrap());
+        handle.set_nonblocking(false).unwrap();
+        let mut rest = Vec::new();
+        handle.read_to_end(&mut rest).unwrap();
+        assert!(rest.len() >= WRITTEN - MOST, "{} bytes are left", rest.len());
+        assert!(!is_open(&stream));
     }
 }
