@@ -49,6 +49,23 @@ pub struct FunctionFailure {
     /// whatever the runtime reported.
     pub body: Vec<u8>,
     pub(crate) error_type: Option<String>,
+    pub(crate) origin: Origin,
+}
+
+/// Who says that something has failed, whatever the type of the error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The runtime has reported it.
+    Runtime,
+    /// The service has found it.
+    Service,
+}
+
+/// The type of an error, and who says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ErrorType {
+    pub(crate) name: String,
+    pub(crate) origin: Origin,
 }
 
 /// What happened to an invocation that failed.
@@ -80,7 +97,8 @@ struct ErrorDocument {
 
 impl FunctionFailure {
     pub(crate) fn new(request_id: &str, kind: FailureKind, body: impl Into<Vec<u8>>) -> Self {
-        Self { request_id: request_id.into(), kind, body: body.into(), error_type: None }
+        let (request_id, body, error_type) = (request_id.into(), body.into(), None);
+        Self { request_id, kind, body, error_type, origin: Origin::Runtime }
     }
 
     /// Adds the error type that the runtime sent outside of the body.
@@ -88,7 +106,7 @@ impl FunctionFailure {
         Self { error_type: Some(error_type.into()).filter(|it: &String| !it.is_empty()), ..self }
     }
 
-    /// A failure whose body the service writes.
+    /// A failure that the service has found, and whose body it writes.
     pub(crate) fn of_service(
         request_id: &str,
         kind: FailureKind,
@@ -97,7 +115,17 @@ impl FunctionFailure {
     ) -> Self {
         let (error_type, message) = (quoted(error_type), quoted(message));
         let body = format!("{{\"errorType\":{error_type},\"errorMessage\":{message}}}");
-        Self::new(request_id, kind, body)
+        Self { origin: Origin::Service, ..Self::new(request_id, kind, body) }
+    }
+
+    /// The same failure, which the runtime has reported, though the service writes its body.
+    pub(crate) fn by_runtime(self) -> Self {
+        Self { origin: Origin::Runtime, ..self }
+    }
+
+    /// The type of the error, if there is one, and who says it.
+    pub(crate) fn typed(&self) -> Option<ErrorType> {
+        self.error_type().map(|name| ErrorType { name, origin: self.origin })
     }
 
     /// The type of the error: the `errorType` of the body, or else the type that the runtime sent
@@ -128,6 +156,13 @@ impl FunctionFailure {
             Ok(())
         });
         document
+    }
+}
+
+impl ErrorType {
+    /// One that the service has found.
+    pub(crate) fn of_service(name: &str) -> Self {
+        Self { name: name.to_owned(), origin: Origin::Service }
     }
 }
 

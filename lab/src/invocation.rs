@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::answer::FunctionFailure;
+use crate::answer::{ErrorType, FunctionFailure};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::settings::Settings;
@@ -56,7 +56,7 @@ pub(crate) struct Invocation {
     /// Telemetry has been told that it starts.
     is_told: OnceLock<()>,
     /// The type of the error after which its runtime cannot continue.
-    pub(crate) dead_end: OnceLock<String>,
+    pub(crate) dead_end: OnceLock<ErrorType>,
     /// Whether the invocation is over.
     pub(crate) over: watch::Sender<bool>,
 }

@@ -83,7 +83,7 @@ async fn report(
     let failure = if body.is_empty() {
         // According to the documentation, the service then describes the error by its type.
         let error_type = if error_type.is_empty() { UNKNOWN } else { error_type };
-        FunctionFailure::of_service(id, kind, error_type, "")
+        FunctionFailure::of_service(id, kind, error_type, "").by_runtime()
     } else {
         FunctionFailure::new(id, kind, document(body))
     };
@@ -133,7 +133,7 @@ pub(crate) fn reported(id: &str, trailers: &HeaderMap) -> Option<FunctionFailure
     let kind = FailureKind::Reported;
     let failure = match document.filter(|document| !document.is_empty()) {
         Some(document) => FunctionFailure::new(id, kind, document),
-        None => FunctionFailure::of_service(id, kind, &error_type, ""),
+        None => FunctionFailure::of_service(id, kind, &error_type, "").by_runtime(),
     };
     Some(failure.with_type(error_type))
 }

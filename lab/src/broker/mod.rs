@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::answer::{Answered, FailureKind, FunctionFailure, UNKNOWN};
+use crate::answer::{Answered, ErrorType, FailureKind, FunctionFailure, UNKNOWN};
 use crate::invocation::Invocation;
 use crate::machine::Call;
 use crate::refusal::{ExtensionRefusal, Refusal};
@@ -213,7 +213,7 @@ impl Broker {
         for mut in_flight in ended {
             let error_type = "Runtime.ExitError";
             // Fails if an earlier call ended the invocation; the first reason counts.
-            let _ = in_flight.invocation.dead_end.set(error_type.into());
+            let _ = in_flight.invocation.dead_end.set(ErrorType::of_service(error_type));
             let id = &in_flight.invocation.request_id;
             let reason =
                 format!("RequestId: {id} Error: Runtime exited without providing a reason");
@@ -395,7 +395,8 @@ impl Broker {
         let mut rules = self.lock();
         let id = failure.request_id.clone();
         let Some(in_flight) = rules.in_flight().get_mut(&id) else { return };
-        let error_type = failure.error_type().unwrap_or_else(|| UNKNOWN.into());
+        let unknown = || ErrorType { name: UNKNOWN.into(), origin: failure.origin };
+        let error_type = failure.typed().unwrap_or_else(unknown);
         // Fails if an earlier call ended the invocation; the first reason counts.
         let _ = in_flight.invocation.dead_end.set(error_type);
         in_flight.fail(failure);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Environment;
 use super::run::Run;
-use crate::answer::{FailureKind, FunctionFailure};
+use crate::answer::{ErrorType, FailureKind, FunctionFailure};
 use crate::invocation::Invocation;
 use crate::lifecycle::{Ended, INIT_TIMEOUT, Processes, Reason, Running, StartFailure};
 use crate::log::{Metrics, Status};
@@ -109,7 +109,7 @@ impl Environment {
                 let reason =
                     format!("RequestId: {id} Error: Restore timed out after {seconds:.2} seconds");
                 self.log_failure(id, &reason, RESTORE_TIMEOUT);
-                let status = Status::Error(RESTORE_TIMEOUT.to_owned());
+                let status = Status::Error(ErrorType::of_service(RESTORE_TIMEOUT));
                 self.broker.fail_start(&Outcome::restore_timeout(), None);
                 self.tell_end(invocation, run, &status, metrics);
                 let kind = FailureKind::Init;
@@ -149,10 +149,10 @@ impl Environment {
 
     /// Logs a failure of the processes.
     fn log_end(&self, failure: &FunctionFailure) -> Status {
-        let error_type = failure.error_type().unwrap_or_default();
+        let name = failure.error_type().unwrap_or_default();
         let reason = failure.error_message().unwrap_or_default();
-        self.log_failure(&failure.request_id, &reason, &error_type);
-        Status::Error(error_type)
+        self.log_failure(&failure.request_id, &reason, &name);
+        Status::Error(ErrorType { name, origin: failure.origin })
     }
 
     /// Logs the reason and the type of an error in the form that Lambda has for its own: the type

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::time::sleep;
 
 use super::{Lifecycle, Processes, Reason, Running, StartFailure};
-use crate::answer::{FailureKind, FunctionFailure};
+use crate::answer::{ErrorType, FailureKind, FunctionFailure, Origin};
 use crate::broker::Started;
 use crate::log::{InitReport, Millis, Status};
 use crate::telemetry::{Outcome, Phase};
@@ -153,7 +153,7 @@ impl Lifecycle {
 /// How a start ended that failed like this.
 fn status(failure: &FunctionFailure) -> Status {
     match failure.error_type().unwrap_or_default() {
-        error_type if error_type == INIT_TIMEOUT => Status::Timeout,
-        error_type => Status::Error(error_type),
+        name if name == INIT_TIMEOUT && failure.origin == Origin::Service => Status::Timeout,
+        name => Status::Error(ErrorType { name, origin: failure.origin }),
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::plain::Plain;
+use crate::answer::ErrorType;
 
 /// The version of a function that was never published.
 pub(crate) const VERSION: &str = "$LATEST";
@@ -49,7 +50,7 @@ pub(crate) struct InitReport<'a> {
 pub(crate) enum Status {
     Success,
     Timeout,
-    Error(String),
+    Error(ErrorType),
 }
 
 /// Source: Lambda Developer Guide, "Working with Lambda function logs".
@@ -90,7 +91,7 @@ impl fmt::Display for Status {
             Self::Success => Ok(()),
             Self::Timeout => f.write_str("Status: timeout\t"),
             Self::Error(error_type) => {
-                write!(f, "Status: error\tError Type: {}\t", Plain(error_type))
+                write!(f, "Status: error\tError Type: {}\t", Plain(&error_type.name))
             }
         }
     }
@@ -135,7 +136,7 @@ mod tests {
         );
         report.metrics.init = Some(Duration::from_millis(10));
         report.metrics.memory_used = None;
-        report.status = Status::Error("Runtime.ExitError".into());
+        report.status = Status::Error(ErrorType::of_service("Runtime.ExitError"));
         report.trace = Some("XRAY TraceId: 1\t".into());
         assert_eq!(
             report.to_string(),
@@ -156,7 +157,7 @@ mod tests {
         let duration = Duration::from_micros(9_999_710);
         for (status, end) in [
             (Status::Timeout, "Status: timeout\t"),
-            (Status::Error("T".into()), "Status: error\tError Type: T\t"),
+            (Status::Error(ErrorType::of_service("T")), "Status: error\tError Type: T\t"),
         ] {
             let report = InitReport { duration, status: &status }.to_string();
             assert_eq!(

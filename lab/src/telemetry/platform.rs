@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::schema::{Api, Kind, Schema};
 use super::time::Rfc3339;
+use crate::answer::{ErrorType, Origin};
 use crate::go_json::quoted;
 use crate::log::{Metrics, Millis, Status, VERSION};
 
@@ -286,14 +287,17 @@ impl Outcome {
         Self { status: "timeout", error_type: Some(RESTORE_TIMEOUT.into()) }
     }
 
-    /// A failure of the service is one, a failure of the runtime or of an extension is an error.
+    /// A failure of the service is one. A failure of the runtime or of an extension that the service
+    /// has found is an error, and so is what the runtime has reported, whatever its type.
     ///
     /// Source: emulator, `rapid/handlers.go`, `handleReset`.
-    pub(crate) fn error(error_type: &str) -> Self {
-        match error_type.starts_with("Sandbox.") {
-            true => Self { status: "failure", error_type: Some(error_type.to_owned()) },
-            false if error_type.starts_with("Extension.") => Self::typed(error_type.to_owned()),
-            false => Self::reported(error_type),
+    pub(crate) fn error(ErrorType { name, origin }: &ErrorType) -> Self {
+        match origin {
+            Origin::Runtime => Self::reported(name),
+            Origin::Service if name.starts_with("Sandbox.") => {
+                Self { status: "failure", error_type: Some(name.clone()) }
+            }
+            Origin::Service => Self::typed(name.clone()),
         }
     }
 

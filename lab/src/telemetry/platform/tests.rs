@@ -71,13 +71,16 @@ fn an_init_is_told_with_its_type_its_phase_and_its_outcome() {
         let event = Platform::InitStart(phase);
         assert_both(&event, "platform.initStart", "", &format!("{first}{function}"));
 
-        let event = Platform::InitRuntimeDone(phase, Outcome::error("Runtime.ExitError"));
+        let event = Platform::InitRuntimeDone(
+            phase,
+            Outcome::error(&ErrorType::of_service("Runtime.ExitError")),
+        );
         let logs = r#"{"initializationType":"on-demand","status":"error"}"#;
         let outcome = r#""status":"error","errorType":"Runtime.ExitError""#;
         let telemetry = format!("{first}{outcome}}}");
         assert_both(&event, "platform.initRuntimeDone", logs, &telemetry);
 
-        let outcome = Outcome::error("Runtime.ExitError");
+        let outcome = Outcome::error(&ErrorType::of_service("Runtime.ExitError"));
         let event = Platform::InitReport(phase, outcome, Duration::from_micros(693_920));
         let metrics = r#""metrics":{"durationMs":693.92}}"#;
         let logs = format!(r#"{{"initializationType":"on-demand",{metrics}"#);
@@ -130,7 +133,7 @@ fn a_runtime_that_is_done_is_told_with_metrics_and_spans() {
     let records = ["", &logs, &telemetry, &telemetry, &telemetry];
     assert_records(&event, "platform.runtimeDone", records);
     if let Platform::RuntimeDone { outcome, spans, request, .. } = &mut event {
-        *outcome = Outcome::error("Sandbox.Failure");
+        *outcome = Outcome::error(&ErrorType::of_service("Sandbox.Failure"));
         spans.clear();
         *request = Request { trace_id: String::new(), tenant_id: None, ..request.clone() };
     }
@@ -224,26 +227,33 @@ fn every_record_is_json() {
 
 #[test]
 fn error_types_are_recorded_as_the_service_does() {
-    for (given, recorded, status) in [
-        ("Runtime.ExitError", "Runtime.ExitError", "error"),
-        ("Function.TooLarge", "Function.TooLarge", "error"),
-        ("xRuntime.Foo.bar", "xRuntime.Foo.bar", "error"),
-        ("Function.", "Function.Unknown", "error"),
-        ("Function.x", "Function.Unknown", "error"),
-        ("Runtime.X", "Runtime.Unknown", "error"),
-        ("Runtime.X1", "Runtime.Unknown", "error"),
-        ("Unhandled", "Runtime.Unknown", "error"),
-        ("", "Runtime.Unknown", "error"),
-        ("Extension.Crash", "Extension.Crash", "error"),
-        ("Sandbox.Timedout", "Sandbox.Timedout", "failure"),
+    let unknown = "Runtime.Unknown";
+    for (name, recorded) in [
+        ("Runtime.ExitError", "Runtime.ExitError"),
+        ("Function.TooLarge", "Function.TooLarge"),
+        ("xRuntime.Foo.bar", "xRuntime.Foo.bar"),
+        ("Function.", "Function.Unknown"),
+        ("Function.x", "Function.Unknown"),
+        ("Runtime.X", unknown),
+        ("Runtime.X1", unknown),
+        ("Unhandled", unknown),
+        ("", unknown),
+        // What a runtime reports is none of the service, whatever it says.
+        ("Sandbox.Timedout", unknown),
+        ("Extension.Crash", unknown),
     ] {
-        let outcome = Outcome::error(given);
-        assert_eq!((outcome.error_type.as_deref(), outcome.status), (Some(recorded), status));
+        let expected = Outcome { status: "error", error_type: Some(recorded.into()) };
+        let reported = ErrorType { name: name.into(), origin: Origin::Runtime };
+        assert_eq!(Outcome::error(&reported), expected, "{name}");
+        assert_eq!(Outcome::reported(name), expected, "{name}");
     }
-    // What a function reports is none of the service, whatever it says.
-    for given in ["Sandbox.Timedout", "Extension.Crash", "Mine"] {
-        let unknown = Outcome { status: "error", error_type: Some("Runtime.Unknown".into()) };
-        assert_eq!(Outcome::reported(given), unknown);
+    for (name, status) in [
+        ("Runtime.ExitError", "error"),
+        ("Extension.Crash", "error"),
+        ("Sandbox.Failure", "failure"),
+    ] {
+        let expected = Outcome { status, error_type: Some(name.into()) };
+        assert_eq!(Outcome::error(&ErrorType::of_service(name)), expected);
     }
 }
 
