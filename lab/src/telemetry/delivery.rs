@@ -1,5 +1,6 @@
 //! The task that delivers the records of one subscription.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ struct Shared {
     asked: watch::Sender<u64>,
     /// How many of these have been tried.
     tried: watch::Sender<u64>,
+    /// Another subscription delivers everything that is left.
+    is_replaced: AtomicBool,
 }
 
 /// How often a batch is sent before its records are dropped.
@@ -66,6 +69,7 @@ impl Delivery {
             changed: Notify::new(),
             asked: watch::Sender::new(0),
             tried: watch::Sender::new(0),
+            is_replaced: AtomicBool::new(false),
         });
         let task = tokio::spawn(Arc::clone(&shared).deliver(outlet, pace));
         Self { shared, task }
@@ -93,6 +97,11 @@ impl Delivery {
         }
     }
 
+    /// Ends, as another subscription of the extension delivers all of it.
+    pub(super) fn replace(self) {
+        self.shared.is_replaced.store(true, Relaxed);
+    }
+
     fn change(&self, change: impl FnOnce(&mut Buffer)) {
         let mut buffer = self.shared.lock();
         let (was_empty, was_full) = (buffer.due().is_none(), buffer.is_full());
@@ -113,6 +122,9 @@ impl Drop for Delivery {
 /// nothing can be delivered any more.
 impl Drop for Shared {
     fn drop(&mut self) {
+        if *self.is_replaced.get_mut() {
+            return;
+        }
         let name = Plain(&self.name);
         let buffer = self.buffer.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
         let total = buffer.total();
@@ -289,6 +301,22 @@ mod tests {
         let tail = tail(runtime, &log);
         let expected = "3 records (6 bytes) of telemetry for the extension ext were not delivered";
         assert!(tail.contains(expected), "{tail}");
+    }
+
+    #[test]
+    fn what_another_subscription_delivers_is_no_loss() {
+        let runtime = Runtime::new().unwrap();
+        let log = runtime.block_on(async {
+            let destination = Destination::Http { port: 1, path: "/".into(), is_put: false };
+            let outlet = Outlet::open(&destination, false).await.unwrap();
+            let limits = Limits { items: 2, bytes: 1000, time: 3600 * SECOND };
+            let (delivery, log) = delivery(outlet, limits);
+            delivery.push("1".into());
+            delivery.lose(1, 1, "slow");
+            delivery.replace();
+            log
+        });
+        assert!(!tail(runtime, &log).contains("telemetry"));
     }
 
     #[test]

@@ -250,7 +250,7 @@ impl Telemetry {
             if *earlier == subscription {
                 return Ok(());
             }
-            state.subscribers.remove(at);
+            state.subscribers.remove(at).delivery.replace();
         }
         let types = subscription.types.clone();
         let delivery = Delivery::start(
