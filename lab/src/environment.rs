@@ -20,6 +20,7 @@ use crate::invocation::Invocation;
 use crate::lab::reachable;
 use crate::lifecycle::{LaunchError, Lifecycle, Processes, Reason, Running, StartFailure};
 use crate::log::{LogStream, Metrics, Report};
+use crate::output::Done;
 use crate::place::Place;
 use crate::process::obstacle;
 use crate::runtime_api;
@@ -158,7 +159,11 @@ impl Environment {
         // A shutdown that follows is no part of the invocation.
         let duration = run.since.elapsed();
         if let Some(processes) = &run.processes {
-            run.has_written |= self.life.pass_output(processes);
+            if matches!(end, End::Over) && self.broker.is_terminal() {
+                // What the runtime still writes comes before the end.
+                self.life.await_exit(processes).await;
+            }
+            run.has_written |= self.life.pass_output(processes, Done::All);
         }
         let memory = run.processes.as_ref().and_then(|it| it.peak_memory());
         let metrics = Metrics {
@@ -172,7 +177,6 @@ impl Environment {
         if let Some(processes) = &run.processes
             && self.broker.is_terminal()
         {
-            self.life.await_exit(processes).await;
             let _changing = self.changing.lock().await;
             if self.life.are_current(processes) {
                 self.life.end(Reason::Failure).await;
@@ -267,10 +271,6 @@ impl Environment {
             }
             Running::Here(processes) => {
                 self.life.thaw(&processes);
-                self.broker.hand_over(Arc::clone(invocation), caller);
-                run.processes = Some(processes);
-            }
-            Running::Not => {
                 if self.settings.concurrency.is_some() {
                     match self.broker.init_began() {
                         Some(began) => (run.phase, run.since) = (Phase::InitOfAnother, began),
@@ -278,6 +278,10 @@ impl Environment {
                         None => invocation.begin(),
                     }
                 }
+                self.broker.hand_over(Arc::clone(invocation), caller);
+                run.processes = Some(processes);
+            }
+            Running::Not => {
                 // The new processes must not get the blame for what earlier ones have left.
                 self.life.end(Reason::Failure).await;
                 self.broker.hand_over_anew(Arc::clone(invocation), caller);

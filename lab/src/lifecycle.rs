@@ -15,7 +15,7 @@ use crate::answer::{FailureKind, FunctionFailure};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::log::LogStream;
-use crate::output::Outputs;
+use crate::output::{Done, Outputs};
 use crate::place::Place;
 use crate::process::{describe_exit, describe_exit_of_extension};
 use crate::settings::Settings;
@@ -52,6 +52,9 @@ pub(crate) enum Running {
     Elsewhere,
     Not,
 }
+
+/// How long a runtime may take to exit that reported that it cannot continue.
+const EXIT: Duration = Duration::from_secs(1);
 
 /// How long a process that has ended is listened to.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -111,12 +114,12 @@ impl Lifecycle {
         self.telemetry.end();
     }
 
-    /// Passes on what the processes have written so far; if they have ended, that is all. Returns
-    /// whether there was anything.
-    pub(crate) fn pass_output(&self, processes: &Arc<Processes>) -> bool {
+    /// Passes on what the processes have written so far; if they have ended, that is all. `done` says
+    /// whose lines have ended. Returns whether there was anything.
+    pub(crate) fn pass_output(&self, processes: &Arc<Processes>, done: Done) -> bool {
         // Under the lock, so that the pipes are not those of other processes yet.
         let current = self.lock();
-        let has_written = self.outputs.drain();
+        let has_written = self.outputs.drain(done);
         if processes.have_ended()
             && current.as_ref().is_some_and(|current| Arc::ptr_eq(processes, current))
         {
@@ -148,7 +151,7 @@ impl Lifecycle {
     /// it ends.
     pub(crate) async fn await_exit(&self, processes: &Processes) {
         if let Some(runtime) = processes.runtime() {
-            let _ = timeout(Duration::from_millis(300), runtime.wait()).await;
+            let _ = timeout(EXIT, runtime.wait()).await;
         }
     }
 

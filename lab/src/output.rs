@@ -36,6 +36,14 @@ pub(crate) enum Writer {
     Extension(Arc<str>),
 }
 
+/// Whose part of an invocation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    Runtime,
+    /// That of the runtime and of the extensions.
+    All,
+}
+
 impl Writer {
     fn source(&self) -> Source {
         match self {
@@ -137,16 +145,17 @@ impl Outputs {
         self.lock().extend(readings);
     }
 
-    /// Passes on what the processes have written so far. Returns whether there was anything.
+    /// Passes on what the processes have written so far, and ends the lines of those that are done.
+    /// Returns whether there was anything.
     ///
     /// This does not wait, so [`room`](Self::room) should be awaited afterwards.
-    pub(crate) fn drain(&self) -> bool {
+    pub(crate) fn drain(&self, done: Done) -> bool {
         let mut has_written = false;
         if self.log.is_heard() || self.telemetry.hears_output() {
             for Reading { pipe, .. } in &*self.lock() {
                 has_written |= pipe.drain();
                 // Others may be in the middle of a line.
-                if !self.is_shared && pipe.writer == Writer::Function {
+                if !self.is_shared && (pipe.writer == Writer::Function || done == Done::All) {
                     pipe.end_line();
                 }
             }

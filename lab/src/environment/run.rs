@@ -10,6 +10,7 @@ use super::end::End;
 use crate::invocation::Invocation;
 use crate::lifecycle::{Ended, Processes, Reason, StartFailure};
 use crate::log::{InitReport, Status};
+use crate::output::Done;
 use crate::telemetry::{Outcome, Phase as InitPhase};
 
 /// The processes and the times of an invocation in flight.
@@ -37,9 +38,9 @@ const LONGEST_SAMPLING: Duration = Duration::from_millis(25);
 pub(super) enum Phase {
     /// Until the runtime gets the invocation.
     Init,
-    Restore,
     /// Init that another invocation of a managed instance has begun.
     InitOfAnother,
+    Restore,
     Invoke,
 }
 
@@ -73,13 +74,13 @@ impl Environment {
             };
             tokio::select! {
                 biased;
-                // Checked before the end of the invocation, so that the end of the phase is
                 // The wait for a slot counts against the timeout, init does not.
                 () = self.broker.initialized(), if is_managed && run.phase != Phase::Invoke => {
                     invocation.begin();
                     run.enter_invoke(invocation, self.broker.start_took());
                     continue;
                 }
+                // Checked before the end of the invocation, so that the end of the phase is
                 // recorded.
                 () = self.broker.delivered(invocation),
                     if !is_managed && run.phase != Phase::Invoke =>
@@ -119,8 +120,8 @@ impl Environment {
                         return End::NoStart(failure);
                     }
                 }
-                Phase::Restore => return End::RestoreTimeout,
                 Phase::Init | Phase::InitOfAnother => return End::InitTimeout,
+                Phase::Restore => return End::RestoreTimeout,
                 Phase::Invoke => return End::Timeout,
             }
         }
@@ -133,7 +134,7 @@ impl Environment {
         let _changing = self.changing.lock().await;
         let duration = run.since.elapsed();
         if let Some(processes) = &run.processes {
-            self.life.pass_output(processes);
+            self.life.pass_output(processes, Done::All);
         }
         self.log.line(InitReport { duration, status: &Status::Timeout });
         self.broker.fail_start(&Outcome::from(&Status::Timeout), Some(duration));
@@ -153,7 +154,7 @@ impl Environment {
             return;
         }
         if let Some(processes) = &run.processes {
-            run.has_written |= self.life.pass_output(processes);
+            run.has_written |= self.life.pass_output(processes, Done::Runtime);
         }
         self.tell_runtime_done(invocation, run, invocation.outcome());
     }

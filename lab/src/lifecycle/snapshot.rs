@@ -9,6 +9,7 @@ use super::{Lifecycle, Processes, Reason, Running, StartFailure};
 use crate::answer::{ErrorType, FailureKind, FunctionFailure, Origin};
 use crate::broker::Started;
 use crate::log::{InitReport, Millis, Status};
+use crate::output::Done;
 use crate::telemetry::{Outcome, Phase};
 
 /// The error type of an init that takes too long.
@@ -32,7 +33,7 @@ impl Lifecycle {
             }
             Ok(processes) => self.await_snapshot(&processes, began).await,
         };
-        self.outputs.drain();
+        self.outputs.drain(Done::All);
         let log = &self.log;
         match &result {
             Ok(()) | Err(StartFailure::Stopped) => {}
@@ -60,7 +61,7 @@ impl Lifecycle {
                     self.telemetry.freeze();
                     processes.freeze();
                     self.broker.cut_connections();
-                    self.outputs.drain();
+                    self.outputs.drain(Done::All);
                     let took = self.broker.start_took().unwrap_or_else(|| began.elapsed());
                     self.log.line(format_args!(
                         "lambda-lab: snapshot taken, Init Duration: {} ms",
@@ -76,7 +77,7 @@ impl Lifecycle {
                 }
                 Started::Failed(failure) => {
                     self.await_exit(processes).await;
-                    self.outputs.drain();
+                    self.outputs.drain(Done::All);
                     self.fail_start(&failure);
                     self.end(Reason::Failure).await;
                     failure
@@ -86,7 +87,7 @@ impl Lifecycle {
                 self.hear_last_words(&ended).await;
                 let reported = self.broker.start_failure();
                 let failure = reported.unwrap_or_else(|| self.failure("", &ended));
-                self.outputs.drain();
+                self.outputs.drain(Done::All);
                 self.fail_start(&failure);
                 self.end(Reason::Failure).await;
                 failure
@@ -96,7 +97,7 @@ impl Lifecycle {
                 let reason = format!("Init timed out after {seconds:.2} seconds");
                 let kind = FailureKind::Init;
                 let failure = FunctionFailure::of_service("", kind, INIT_TIMEOUT, &reason);
-                self.outputs.drain();
+                self.outputs.drain(Done::All);
                 self.fail_start(&failure);
                 self.end(Reason::Timeout).await;
                 failure

@@ -66,6 +66,14 @@ fn misbehave(what: &str) -> ! {
             }
         }
     }
+    if what == "report-and-write" {
+        // Waits until the test has opened and closed it.
+        std::fs::read(std::env::var("LAB_TEST_MOUTH").unwrap()).unwrap();
+        let report = r#"{"errorType":"Runtime.Mine","errorMessage":"m"}"#;
+        api.post("/2018-06-01/runtime/init/error", report);
+        println!("last words");
+        std::process::exit(1);
+    }
     if what == "extension" {
         serve_with_extension(api);
     }

@@ -1,12 +1,13 @@
 //! The whole telemetry of an environment's life on demand, beside the sequence that is expected.
 
 use std::fs::File;
-use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
 use crate::listener::{Extension, LOGS, Listener, Mouth, document, masked};
-use crate::support::{Connection, NEXT, await_process, of, request, wait_until};
+use crate::support::{
+    Connection, NEXT, PATIENCE, await_process, lives, of, raw, request, script, wait_until,
+};
 use crate::telemetry_stage::{
     INIT_DONE, INIT_ERROR, INIT_REPORT, INIT_START, OVERHEAD, READY, SCHEMA, SPANS, START,
     SUBSCRIBED, Stage, assert_sequence, metrics, on_stage, report, runtime_done,
@@ -96,28 +97,70 @@ fn a_crash_is_an_error_of_the_runtime() {
 
 #[test]
 fn an_init_that_fails_is_told_with_the_type_of_its_error() {
-    let (records, _lab) = on_stage(
-        |function| function,
-        |stage, _| {
-            let failure = r#"{"errorType":"Runtime.NoSuchHandler","errorMessage":"m"}"#;
-            stage.runtime.post(INIT_ERROR, failure).assert_accepted();
-        },
-    );
-    let failed = r#""errorType":"Runtime.NoSuchHandler","initializationType":"on-demand","#;
-    assert_sequence(
-        &records,
-        &[
-            INIT_START,
-            SUBSCRIBED,
-            &format!(r#"platform.initRuntimeDone {{{failed}"phase":"init","status":"error"}}"#),
-            &READY.replace("Ready", "Registered"),
-            &format!(
-                r##"platform.initReport {{{failed}"metrics":{{"durationMs":"#"}},"phase":"init","status":"error"}}"##
-            ),
-            START,
-            &runtime_done("error Runtime.NoSuchHandler", 0, ""),
-            &report("error Runtime.NoSuchHandler", &metrics(""), ""),
-        ],
+    for (reported, told) in [
+        ("Runtime.NoSuchHandler", "Runtime.NoSuchHandler"),
+        // What a runtime reports is none of the service, nor of an extension.
+        ("Sandbox.Mine", "Runtime.Unknown"),
+        ("Sandbox.Timedout", "Runtime.Unknown"),
+        ("Extension.Mine", "Runtime.Unknown"),
+    ] {
+        let (records, _lab) = on_stage(
+            |function| function,
+            |stage, _| {
+                let failure = format!(r#"{{"errorType":"{reported}","errorMessage":"m"}}"#);
+                stage.runtime.post(INIT_ERROR, failure).assert_accepted();
+            },
+        );
+        let failed = format!(r#""errorType":"{told}","initializationType":"on-demand","#);
+        assert_sequence(
+            &records,
+            &[
+                INIT_START,
+                SUBSCRIBED,
+                &format!(r#"platform.initRuntimeDone {{{failed}"phase":"init","status":"error"}}"#),
+                &READY.replace("Ready", "Registered"),
+                &format!(
+                    r##"platform.initReport {{{failed}"metrics":{{"durationMs":"#"}},"phase":"init","status":"error"}}"##
+                ),
+                START,
+                &runtime_done(&format!("error {told}"), 0, ""),
+                &report(&format!("error {told}"), &metrics(""), ""),
+            ],
+        );
+    }
+}
+
+#[test]
+fn what_a_runtime_writes_after_it_reported_its_failed_init_comes_before_the_end() {
+    let (mouth, listener) = (Mouth::new(), Listener::start());
+    let file = mouth.file();
+    let function = raw("report-and-write").variable("LAB_TEST_MOUTH", file.to_str().unwrap());
+    let lab = function.start().unwrap();
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke_to_the_end("in", |_| ()));
+        await_process(&lab);
+        let extension = Extension::register(&lab.runtime_api(), "mine", "[]");
+        extension.listens(SCHEMA, &listener);
+        // Goes on now.
+        drop(mouth.open());
+        caller.join().unwrap().unwrap_err();
+    });
+    let mut seen = masked(&listener.until("platform.report"));
+    seen.retain(|event| !event.starts_with("function ") || event.contains("last words"));
+    let types: Vec<_> = seen.iter().map(|event| event.split(' ').next().unwrap()).collect();
+    assert_eq!(
+        types,
+        [
+            "platform.initStart",
+            "platform.telemetrySubscription",
+            "function",
+            "platform.initRuntimeDone",
+            "platform.extension",
+            "platform.initReport",
+            "platform.start",
+            "platform.runtimeDone",
+            "platform.report",
+        ]
     );
 }
 
@@ -219,11 +262,13 @@ fn the_logs_api_has_its_own_events() {
 #[test]
 fn what_waits_at_a_shutdown_is_delivered_before_extensions_end() {
     let (mouth, listener) = (Mouth::new(), Listener::start());
-    let lab = mouth.function().start().unwrap();
+    // Ends when the test wants it to.
+    let function = script(&format!("trap '' TERM; exec cat {}", mouth.file().display()));
+    let lab = function.shutdown_timeout(PATIENCE).start().unwrap();
     thread::scope(|scope| {
         let caller = scope.spawn(|| lab.invoke_to_the_end("in", |_| ()));
-        await_process(&lab);
-        let (mut out, api) = (mouth.open(), lab.runtime_api());
+        let pid = await_process(&lab);
+        let (out, api) = (mouth.open(), lab.runtime_api());
         let mut extension = Extension::register(&api, "mine", r#"["INVOKE"]"#);
         let document = document(SCHEMA, listener.port, 30_000);
         extension.is_subscribed(crate::listener::TELEMETRY, &document);
@@ -231,17 +276,23 @@ fn what_waits_at_a_shutdown_is_delivered_before_extensions_end() {
         let mut runtime = Connection::open(&api);
         let event = runtime.request(NEXT, &[], "");
         extension.event();
-        writeln!(out, "said").unwrap();
         runtime.post(&of(&event.id(), "response"), "").assert_accepted();
         runtime.send(request(NEXT, &[], ""));
         extension.asks();
         caller.join().unwrap().unwrap();
         assert!(listener.records().is_empty(), "it waits for 30 s");
-        lab.stop();
+        let stopping = scope.spawn(|| lab.stop());
+        listener.until("platform.report");
+        assert!(lives(pid), "the extension, which is in this process, has not ended yet");
+        drop(out);
+        stopping.join().unwrap();
     });
-    let seen = masked(&listener.records());
-    assert!(seen.last().is_some_and(|last| last.starts_with("platform.report ")), "{seen:#?}");
-    assert_eq!(seen[0], INIT_START);
+    let done = runtime_done("success", 0, SPANS);
+    let report = report("success", &metrics("initDurationMs"), OVERHEAD);
+    assert_sequence(
+        &listener.records(),
+        &[INIT_START, SUBSCRIBED, INIT_DONE, READY, INIT_REPORT, START, &done, &report],
+    );
 }
 
 #[test]

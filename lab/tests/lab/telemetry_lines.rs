@@ -6,6 +6,7 @@ use std::thread;
 use lambda_lab::{Function, Lab, LogFormat};
 use serde_json::{Value, json};
 
+use crate::external::{Scripts, WAIT, respond};
 use crate::listener::{Extension, LOGS, Listener, Mouth, assert_is_time, document};
 use crate::support::{Connection, NEXT, await_process, of, request};
 
@@ -94,6 +95,33 @@ fn a_line_of_more_than_256_kib_becomes_several() {
     let (records, _) = lines(|function| function, TELEMETRY, "2022-12-13", output.as_bytes());
     let lengths: Vec<_> = records.iter().map(|record| record.as_str().unwrap().len()).collect();
     assert_eq!(lengths, [262_144, 300_000 - 262_144, 3]);
+}
+
+/// It is not the runtime's end that ends the line of an extension.
+#[test]
+fn a_line_of_an_extension_that_has_not_ended_counts_when_all_are_done() {
+    let (scripts, listener) = (Scripts::new(), Listener::start());
+    let write = format!("printf 'no end'; touch \"$0.said\"; {WAIT}");
+    let function = scripts.function(&[]).extension(scripts.add("mine", &write));
+    let lab = function.start().unwrap();
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke_to_the_end("in", |_| ()));
+        let api = scripts.start("mine", 1).0;
+        crate::support::wait_until("it has written", || scripts.has("mine.said"));
+        let mut extension = Extension::register(&api, "mine", r#"["INVOKE"]"#);
+        extension.listens("2022-12-13", &listener);
+        extension.asks();
+        scripts.start("bootstrap", 1);
+        respond(&mut crate::external::runtime(&api));
+        extension.event();
+        listener.until("platform.runtimeDone");
+        extension.asks();
+        caller.join().unwrap().unwrap();
+    });
+    let records = listener.until("platform.report");
+    let last: Vec<_> = records.iter().rev().take(3).map(|it| it["type"].clone()).collect();
+    assert_eq!(last, ["platform.report", "extension", "platform.runtimeDone"]);
+    assert_eq!(records[records.len() - 2]["record"], "no end");
 }
 
 #[test]
