@@ -163,7 +163,7 @@ async fn next(
     connection: &RuntimeConnection,
 ) -> Result<Response<Answering>, ExtensionRefusal> {
     let id = identifier(headers)?;
-    let next = broker.extension_next(id, || connection.is_there());
+    let next = broker.extension_next(id, connection.peer());
     let next = connection.wait(Waiter::Extension(id), next).await;
     Ok(match next.unwrap_or(Err(ExtensionRefusal::Internal))? {
         ExtensionEvent::Invoke(invocation) => {

@@ -1,6 +1,5 @@
 //! The Runtime API, which runtimes call.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -13,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use crate::answer::{AnswerBody, Answered, FailureKind, FunctionFailure, Piece, Pieces, truncated};
-use crate::broker::{Broker, Post, Visit};
+use crate::broker::{Broker, Peer, Post, Visit};
 use crate::browser;
 use crate::clock::Clock;
 use crate::event::{MAX_PAYLOAD, header_text};
@@ -116,7 +115,7 @@ pub(crate) async fn serve(
 #[derive(Debug)]
 pub(crate) struct RuntimeConnection {
     visit: Visit,
-    peer: Option<OwnedFd>,
+    peer: Peer,
     cuts: watch::Receiver<u64>,
     /// How often all connections had been cut when this one was opened.
     born: u64,
@@ -130,7 +129,8 @@ pub(crate) struct RuntimeConnection {
 impl RuntimeConnection {
     fn new(stream: &TcpStream, visit: Visit, presence: Option<Presence>) -> Self {
         let cuts = visit.broker().cuts();
-        let (peer, born) = (rustix::io::fcntl_dupfd_cloexec(stream, 0).ok(), *cuts.borrow());
+        let peer = rustix::io::fcntl_dupfd_cloexec(stream, 0).ok().map(Arc::new);
+        let born = *cuts.borrow();
         let is_restoring = AtomicBool::new(false);
         let is_on_loopback = browser::is_on_loopback(stream);
         Self { visit, peer, cuts, born, is_restoring, presence, is_on_loopback }
@@ -147,6 +147,11 @@ impl RuntimeConnection {
     /// on a closed connection.
     pub(crate) fn is_there(&self) -> bool {
         self.peer.as_ref().is_none_or(|peer| !is_closed(peer))
+    }
+
+    /// Its socket.
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer.clone()
     }
 
     /// The reply to a call that waits, or `None` if the connection is closed before.

@@ -1,11 +1,13 @@
 //! The extensions of an environment, as the service sees them.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::invocation::Invocation;
 use crate::lifecycle::Reason;
+use crate::presence::is_closed;
 use crate::refusal::{ExtensionRefusal, MAX_EXTENSIONS};
 use crate::telemetry::{Platform, of_extension};
 
@@ -30,11 +32,24 @@ struct Extension {
     state: State,
     /// The event that its `next` will return.
     event: Option<ExtensionEvent>,
-    /// A `next` of this extension is open.
-    is_waiting: bool,
+    /// The `next` of this extension that is open.
+    waiting: Option<Waiting>,
+    /// How often it has asked.
+    asked: u64,
     /// The type of the error that it reported, or with which it could not be started.
     error_type: Option<String>,
 }
+
+/// An open `next`.
+#[derive(Debug)]
+struct Waiting {
+    /// Counts those of the extension.
+    number: u64,
+    peer: Peer,
+}
+
+/// The socket of a connection, if the system has given another handle for it.
+pub(crate) type Peer = Option<Arc<OwnedFd>>;
 
 /// Where an extension runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,11 +176,13 @@ impl Extensions {
         self.is_closed = true;
     }
 
-    /// An extension asks for its next event, or asks again because it lost its connection.
-    pub(crate) fn ask(&mut self, id: Uuid) -> Result<(), ExtensionRefusal> {
+    /// An extension asks for its next event, or asks again because it lost its connection. Returns
+    /// the number of the call.
+    pub(crate) fn ask(&mut self, id: Uuid, peer: Peer) -> Result<u64, ExtensionRefusal> {
         let extension = self.find(id).ok_or(ExtensionRefusal::UnknownExtension(id))?;
+        let is_waiting = extension.waiting.as_ref().is_some_and(Waiting::is_there);
         match extension.state {
-            State::Ready | State::Running if extension.is_waiting => {
+            State::Ready | State::Running if is_waiting => {
                 return Err(extension.refuse(State::Ready));
             }
             State::Registered | State::Ready => extension.enter(State::Ready),
@@ -176,8 +193,10 @@ impl Extensions {
                 return Err(extension.refuse(State::Ready));
             }
         }
-        extension.is_waiting = true;
-        Ok(())
+        extension.asked += 1;
+        let number = extension.asked;
+        extension.waiting = Some(Waiting { number, peer });
+        Ok(number)
     }
 
     /// Takes the event for an extension that has asked, if there is one.
@@ -188,10 +207,10 @@ impl Extensions {
         Some(event)
     }
 
-    /// An extension that had asked got its event, or closed its connection.
-    pub(crate) fn leave(&mut self, id: Uuid) {
+    /// An extension that had asked with this call got its event, or closed its connection.
+    pub(crate) fn leave(&mut self, id: Uuid, number: u64) {
         if let Some(extension) = self.find(id) {
-            extension.is_waiting = false;
+            extension.waiting.take_if(|waiting| waiting.number == number);
         }
     }
 
@@ -336,6 +355,13 @@ impl Extensions {
     }
 }
 
+impl Waiting {
+    /// Whether the extension has not closed the connection, as far as is known.
+    fn is_there(&self) -> bool {
+        self.peer.as_ref().is_none_or(|peer| !is_closed(peer))
+    }
+}
+
 impl Extension {
     fn new(name: &str, kind: Kind, events: Events) -> Self {
         Self {
@@ -345,7 +371,8 @@ impl Extension {
             events,
             state: State::Registered,
             event: None,
-            is_waiting: false,
+            waiting: None,
+            asked: 0,
             error_type: None,
         }
     }
@@ -375,106 +402,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn none() -> Extensions {
-        Extensions::new([].into())
-    }
-
-    #[test]
-    fn an_extension_may_fail_only_in_the_states_of_the_table() {
-        use Failing::{Exit, Init};
-        use State::*;
-        for (state, failing, then) in [
-            (LaunchError, Init, None),
-            (LaunchError, Exit, None),
-            (Started, Init, None),
-            (Started, Exit, None),
-            (Registered, Init, Some(InitError)),
-            (Registered, Exit, Some(ExitError)),
-            (Ready, Init, None),
-            (Ready, Exit, Some(ExitError)),
-            (Running, Init, None),
-            (Running, Exit, Some(ExitError)),
-            (InitError, Init, Some(InitError)),
-            (InitError, Exit, None),
-            (ExitError, Init, None),
-            (ExitError, Exit, Some(ExitError)),
-        ] {
-            let mut extensions = none();
-            let id = extensions.register("x", Events::default()).unwrap();
-            extensions.all[0].state = state;
-            let result = extensions.fail(id, failing, "Extension.Mine");
-            assert_eq!(result.is_ok(), then.is_some(), "{state:?} {failing:?}");
-            assert_eq!(extensions.all[0].state, then.unwrap_or(state), "{state:?} {failing:?}");
-        }
-    }
-
-    #[test]
-    fn a_failed_extension_may_not_ask_and_blocks_further_events() {
-        for failing in [Failing::Init, Failing::Exit] {
-            let mut extensions = none();
-            let id = extensions.register("x", Events::default()).unwrap();
-            extensions.fail(id, failing, "Extension.Mine").unwrap();
-            assert!(matches!(extensions.ask(id), Err(ExtensionRefusal::Order { .. })));
-            assert!(!extensions.are_ready());
-        }
-    }
-
-    #[test]
-    fn the_failure_that_was_reported_first_counts() {
-        let mut extensions = none();
-        let [one, two] =
-            ["1", "2"].map(|name| extensions.register(name, Events::default()).unwrap());
-        assert_eq!(extensions.failure(), None);
-        extensions.fail(two, Failing::Exit, "Mine").unwrap();
-        extensions.fail(one, Failing::Init, "Extension.Mine").unwrap();
-        assert_eq!(extensions.failure(), Some("Extension.ExitError"));
-        extensions.fail(one, Failing::Init, "Extension.Other").unwrap();
-        let told = extensions.events().map(|event| match event {
-            Platform::Extension { state, error_type, .. } => (state, error_type.unwrap()),
-            other => panic!("{other:?}"),
-        });
-        let told: Vec<_> = told.collect();
-        assert_eq!(told[0], ("InitError", "Extension.Mine".to_owned()));
-        assert_eq!(told[1], ("ExitError", "Extension.ExitError".to_owned()), "not well-formed");
-    }
-
-    #[test]
-    fn an_external_extension_registers_once_in_each_start() {
-        let mut extensions = Extensions::new(["x".to_owned()].into());
-        for _ in 0..2 {
-            assert!(extensions.is_any() && !extensions.is_any_internal());
-            assert!(!extensions.are_registered() && !extensions.are_ready());
-            let id = extensions.register("x", Events::default()).unwrap();
-            assert!(extensions.are_registered() && !extensions.are_ready());
-            extensions.close();
-            for state in ["Registered", "Ready"] {
-                let refused = extensions.register("x", Events::default()).unwrap_err();
-                let (extension, to) = ("x".to_owned(), "Registered");
-                assert_eq!(refused, ExtensionRefusal::Order { extension, from: state, to });
-                extensions.ask(id).unwrap();
-                extensions.leave(id);
-            }
-            assert!(extensions.are_ready());
-            extensions = extensions.renewed();
-            assert!(!extensions.has(id));
-        }
-    }
-
-    #[test]
-    fn the_shutdown_replaces_an_event_that_was_not_fetched() {
-        let mut extensions = Extensions::new(["x".to_owned(), "y".to_owned()].into());
-        let both = Events { invoke: true, shutdown: true };
-        let x = extensions.register("x", both).unwrap();
-        let y = extensions.register("y", Events { shutdown: false, ..both }).unwrap();
-        extensions.shut_down(Shutdown { deadline: 1, reason: Reason::Failure });
-        assert!(extensions.takes_shutdown("x") && !extensions.takes_shutdown("y"));
-        assert!(matches!(extensions.take(x), Some(ExtensionEvent::Shutdown(_))));
-        assert!(extensions.take(y).is_none());
-        // It may ask again, and waits until it is killed.
-        extensions.ask(x).unwrap();
-        assert!(extensions.take(x).is_none());
-    }
-}
+mod tests;

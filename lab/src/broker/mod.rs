@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::answer::{Answered, ErrorType, FailureKind, FunctionFailure, UNKNOWN};
 use crate::invocation::Invocation;
 use crate::machine::Call;
+use crate::presence::is_closed;
 use crate::refusal::{ExtensionRefusal, Refusal};
 use crate::telemetry::{Phase, Telemetry};
 
@@ -32,7 +33,7 @@ use progress::Progress;
 use start::Start;
 use visits::Visits;
 
-pub(crate) use extensions::{Events, ExtensionEvent, Failing, Kind, Shutdown};
+pub(crate) use extensions::{Events, ExtensionEvent, Failing, Kind, Peer, Shutdown};
 pub(crate) use start::Started;
 pub(crate) use visits::Visit;
 
@@ -280,21 +281,22 @@ impl Broker {
     pub(crate) async fn extension_next(
         &self,
         id: Uuid,
-        is_there: impl Fn() -> bool,
+        peer: Peer,
     ) -> Result<ExtensionEvent, ExtensionRefusal> {
-        let start = {
+        let is_there = || peer.as_ref().is_none_or(|peer| !is_closed(peer));
+        let (start, number) = {
             let mut rules = self.lock();
             if rules.start().has_ended_for(id) {
                 return Err(ExtensionRefusal::Internal);
             }
-            rules.start().extensions.ask(id)?;
+            let number = rules.start().extensions.ask(id, peer.clone())?;
             rules.start().look();
             // An invocation may have waited for this extension only.
             rules.deliver();
-            rules.start().number
+            (rules.start().number, number)
         };
         self.changed();
-        let _asking = ExtensionAsking { broker: self, id, start };
+        let _asking = ExtensionAsking { broker: self, id, start, number };
         self.until(|rules| {
             let now = rules.start();
             let is_lost = now.extensions.has_event(id) && !is_there();
@@ -428,13 +430,15 @@ struct ExtensionAsking<'d> {
     broker: &'d Broker,
     id: Uuid,
     start: u64,
+    /// Of the call.
+    number: u64,
 }
 
 impl Drop for ExtensionAsking<'_> {
     fn drop(&mut self) {
         let mut rules = self.broker.lock();
         if rules.start().number == self.start {
-            rules.start().extensions.leave(self.id);
+            rules.start().extensions.leave(self.id, self.number);
         }
     }
 }

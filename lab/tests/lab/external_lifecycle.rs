@@ -290,3 +290,26 @@ fn callers_that_wait_for_extensions_get_to_know_that_the_lab_stops() {
         assert_eq!(scripts.starts("bootstrap"), []);
     });
 }
+
+#[test]
+fn an_extension_that_has_lost_its_connection_may_ask_again() {
+    let scripts = Scripts::new();
+    let lab = scripts.function(&["mine"]).start().unwrap();
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke_to_the_end("in", |_| ()));
+        let api = scripts.start("mine", 1).0;
+        let mut played = Played::ready(&api, "mine", r#"["INVOKE"]"#);
+        for _ in 0..2 {
+            ping(&api);
+            // Not closed alone: a process that another test starts may have it open for a moment.
+            played.next.end_writing();
+            played.next = Connection::open(&api);
+            played.ask();
+        }
+        scripts.start("bootstrap", 1);
+        respond(&mut runtime(&api));
+        played.event();
+        played.ask();
+        caller.join().unwrap().unwrap();
+    });
+}
