@@ -105,10 +105,14 @@ impl Lifecycle {
     /// extensions follow, with SHUTDOWN and the rest of the time if they have registered for it.
     pub(crate) async fn end(&self, reason: Reason) {
         let processes = self.lock().take();
-        if let Some(processes) = processes.filter(|it| !it.are_none()) {
-            self.shut_down(&processes, reason).await;
-            // Limited, as other processes can connect to the same address.
-            let _ = timeout(LAST_WORDS, self.broker.hear_last_words()).await;
+        match processes.filter(|it| !it.are_none()) {
+            Some(processes) => {
+                self.shut_down(&processes, reason).await;
+                // Limited, as other processes can connect to the same address.
+                let _ = timeout(LAST_WORDS, self.broker.hear_last_words()).await;
+            }
+            // There may be extensions that the lab has not started.
+            None => self.flush_now().await,
         }
         self.outputs.close();
         self.telemetry.end();

@@ -91,6 +91,12 @@ impl Lifecycle {
         self.log.line(format_args!("lambda-lab: shutdown ({reason}): {how}; {ended}{status}"));
     }
 
+    /// Delivers what is left of telemetry, for a shutdown without processes.
+    pub(super) async fn flush_now(&self) {
+        let limit = Limit { began: Instant::now(), whole: self.settings.shutdown_timeout() };
+        self.flush_telemetry(limit).await;
+    }
+
     /// Delivers what is left of telemetry before extensions are asked to end, within half of the
     /// time that is left, as one may not listen any more.
     ///

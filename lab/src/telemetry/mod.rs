@@ -23,8 +23,11 @@ mod time;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -76,6 +79,10 @@ struct Subscriber {
     subscription: Subscription,
     delivery: Delivery,
 }
+
+/// How long an extension that the lab has not started is delivered to after its start is over: as
+/// long as a shutdown takes.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Whose output it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,13 +165,30 @@ impl Telemetry {
     }
 
     /// A new start: subscriptions of an earlier one are void, and extensions may subscribe.
+    ///
+    /// Extensions that the lab has not started may still run. They get what waits for them, within
+    /// [`FAREWELL`].
     pub(crate) fn start_anew(&self) {
         self.thaw();
         let mut state = self.lock();
         state.is_open = true;
         state.replay = Replay::default();
-        state.subscribers.clear();
+        let subscribers = std::mem::take(&mut state.subscribers);
         self.update(&state);
+        drop(state);
+        if let Ok(runtime) = Handle::try_current()
+            && !subscribers.is_empty()
+        {
+            runtime.spawn(async move {
+                let flushing: Vec<_> = subscribers.iter().map(|it| it.delivery.flush()).collect();
+                let flush = async {
+                    for flush in flushing {
+                        flush.await;
+                    }
+                };
+                let _ = timeout(FAREWELL, flush).await;
+            });
+        }
     }
 
     /// The extensions have ended. Nothing is delivered any more, and there are no subscriptions

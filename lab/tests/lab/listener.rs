@@ -3,12 +3,15 @@
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use lambda_lab::Function;
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -17,6 +20,27 @@ use crate::support::{Connection, Response, script, wait_until};
 
 pub(crate) const TELEMETRY: &str = "PUT /2022-07-01/telemetry";
 pub(crate) const LOGS: &str = "PUT /2020-08-15/logs";
+
+/// A port that refuses connections until somebody listens on it. It is never given back in between.
+pub(crate) struct Reserved(OwnedFd);
+
+impl Reserved {
+    pub(crate) fn new() -> Self {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).unwrap();
+        bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        Self(socket)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        SocketAddr::try_from(getsockname(&self.0).unwrap()).unwrap().port()
+    }
+
+    pub(crate) fn listen(self) -> TcpListener {
+        listen(&self.0, 128).unwrap();
+        TcpListener::from(self.0)
+    }
+}
 
 /// What a listener does with a delivery.
 #[derive(Clone, Debug)]
@@ -38,6 +62,19 @@ pub(crate) enum Reply {
 pub(crate) struct Delivery {
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
+    /// When all of it had been read.
+    pub(crate) at: Instant,
+}
+
+/// What has become of the records for a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// The records that were taken, without those that count losses.
+    pub(crate) records: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    pub(crate) dropped_records: u64,
+    pub(crate) dropped_bytes: u64,
 }
 
 /// An HTTP server on a port of its own.
@@ -53,6 +90,7 @@ struct Seen {
     /// The records of the deliveries that were taken.
     records: Vec<Value>,
     taken: HashSet<Vec<u8>>,
+    account: Account,
     connections: usize,
 }
 
@@ -60,8 +98,34 @@ impl Seen {
     /// A reply may come too late, and the delivery again; its times tell it from another one.
     fn take(&mut self, body: &[u8], records: Vec<Value>) {
         if self.taken.insert(body.to_vec()) {
+            self.account.add(body.len(), &records);
             self.records.extend(records);
         }
+    }
+}
+
+impl Account {
+    /// Adds a batch of this length.
+    fn add(&mut self, length: usize, records: &[Value]) {
+        // Without the brackets and commas of the array.
+        let mut bytes = (length - records.len() - 1) as u64;
+        for record in records {
+            if record["type"] == "platform.logsDropped" {
+                let count = |name: &str| record["record"][name].as_u64().unwrap();
+                self.dropped_records += count("droppedRecords");
+                self.dropped_bytes += count("droppedBytes");
+                // It has only texts and integers, which have one notation.
+                bytes -= record.to_string().len() as u64;
+            } else {
+                self.records += 1;
+            }
+        }
+        self.bytes += bytes;
+    }
+
+    /// The number of the records that were taken or dropped, and their bytes.
+    pub(crate) fn total(&self) -> (u64, u64) {
+        (self.records + self.dropped_records, self.bytes + self.dropped_bytes)
     }
 }
 
@@ -157,6 +221,11 @@ impl Listener {
         (delivered, dropped)
     }
 
+    /// What has become of the records so far.
+    pub(crate) fn account(&self) -> Account {
+        self.seen.lock().unwrap().account
+    }
+
     /// All deliveries, also those that were refused.
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
         self.seen.lock().unwrap().deliveries.clone()
@@ -198,7 +267,7 @@ fn read(reader: &mut impl BufRead) -> Option<Delivery> {
     });
     let mut body = vec![0; length.expect("a length")];
     reader.read_exact(&mut body).ok()?;
-    Some(Delivery { head, body })
+    Some(Delivery { head, body, at: Instant::now() })
 }
 
 /// An extension that subscribes to telemetry, and that the test plays.

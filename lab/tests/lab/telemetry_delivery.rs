@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_lab::Lab;
+use lambda_lab::{Function, Lab, Output};
 use serde_json::Value;
 
-use crate::listener::{Extension, Listener, Mouth, Reply, TELEMETRY, document};
+use crate::listener::{Extension, Listener, Mouth, Reply, Reserved, TELEMETRY, document};
 use crate::support::{
     Connection, NEXT, PATIENCE, await_process, external, of, request, wait_until,
 };
@@ -61,8 +61,8 @@ fn a_delivery_is_a_post_with_a_json_array_on_a_connection_that_is_kept() {
 
 #[test]
 fn managed_instances_post_to_the_root_with_an_id_of_the_batch() {
-    let function = lambda_lab::Function::external().concurrency(2);
-    let lab = function.output(lambda_lab::Output::Discarded).start().unwrap();
+    let function = Function::external().concurrency(2);
+    let lab = function.output(Output::Discarded).start().unwrap();
     let listener = Listener::start();
     let extension = Extension::register(&lab.runtime_api(), "mine", "[]");
     extension.listens("2025-01-29", &listener);
@@ -126,10 +126,11 @@ fn a_delivery_is_repeated_until_a_whole_reply_says_200() {
 #[test]
 fn a_listener_that_is_silent_gets_the_batch_again_and_delays_nothing_else() {
     let lab = external();
-    let listener = Listener::with(|number| match number {
-        0 => Reply::Silence,
-        _ => Reply::Take,
-    });
+    let replies = Arc::new(AtomicBool::new(false));
+    let listener = {
+        let replies = Arc::clone(&replies);
+        Listener::with(move |_| if replies.load(Relaxed) { Reply::Take } else { Reply::Silence })
+    };
     let mut extension = Extension::register(&lab.runtime_api(), "mine", "[]");
     extension.listens(SCHEMA, &listener);
     wait_until("the first delivery has come", || !listener.deliveries().is_empty());
@@ -139,6 +140,7 @@ fn a_listener_that_is_silent_gets_the_batch_again_and_delays_nothing_else() {
         invoke(&lab, &mut runtime);
     }
     assert!(listener.records().is_empty(), "the invocations did not wait");
+    replies.store(true, Relaxed);
     let records = listener.until("platform.start");
     assert_eq!(types(&records)[..2], ["platform.initStart", "platform.telemetrySubscription"]);
 }
@@ -146,12 +148,10 @@ fn a_listener_that_is_silent_gets_the_batch_again_and_delays_nothing_else() {
 #[test]
 fn a_listener_that_starts_late_gets_what_happened_before() {
     let lab = external();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let reserved = Reserved::new();
     let extension = Extension::register(&lab.runtime_api(), "mine", "[]");
-    extension.is_subscribed(TELEMETRY, &document(SCHEMA, address.port(), 25));
-    let listener = Listener::on(TcpListener::bind(address).unwrap(), |_| Reply::Take);
+    extension.is_subscribed(TELEMETRY, &document(SCHEMA, reserved.port(), 25));
+    let listener = Listener::on(reserved.listen(), |_| Reply::Take);
     let records = listener.until("platform.telemetrySubscription");
     assert_eq!(types(&records), ["platform.initStart", "platform.telemetrySubscription"]);
 }
@@ -176,6 +176,53 @@ fn a_batch_that_is_refused_again_and_again_is_dropped_and_counted() {
     let reason = "could not send events: it replied 503 Service Unavailable";
     assert_eq!(record["reason"], reason);
     assert!(deliveries[1..5].iter().all(|delivery| delivery.body == deliveries[0].body));
+    // A pause begins after the reply, and each is twice as long as the one before.
+    for (pair, millis) in deliveries[..5].windows(2).zip([100, 200, 400, 800]) {
+        let pause = pair[1].at - pair[0].at;
+        assert!(pause >= Duration::from_millis(millis), "{pause:?} is less than {millis} ms");
+    }
+}
+
+/// A lab whose runtime and extension the test plays, which delivers what waits after 30 s.
+fn slow(function: Function) -> (Lab, Listener, Extension, Connection) {
+    let lab = function.output(Output::Discarded).shutdown_timeout(PATIENCE).start().unwrap();
+    let listener = Listener::start();
+    let mut extension = Extension::register(&lab.runtime_api(), "mine", "[]");
+    extension.is_subscribed(TELEMETRY, &document(SCHEMA, listener.port, 30_000));
+    extension.asks();
+    let runtime = Connection::open(lab.runtime_api());
+    (lab, listener, extension, runtime)
+}
+
+#[test]
+fn an_extension_that_is_started_by_hand_gets_what_waits_after_a_timeout() {
+    let function = Function::external().timeout(Duration::from_millis(500));
+    let (lab, listener, _extension, mut runtime) = slow(function);
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        runtime.request(NEXT, &[], "");
+        assert!(listener.records().is_empty(), "it waits for 30 s");
+        caller.join().unwrap().unwrap_err();
+    });
+    let records = listener.until("platform.report");
+    assert_eq!(types(&records).last(), Some(&"platform.report"));
+    assert_eq!(records.last().unwrap()["record"]["status"], "timeout");
+}
+
+#[test]
+fn an_extension_that_is_started_by_hand_gets_what_waits_when_the_lab_stops() {
+    let (lab, listener, _extension, mut runtime) = slow(Function::external().timeout(PATIENCE));
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke_to_the_end("in", |_| ()));
+        let event = runtime.request(NEXT, &[], "");
+        runtime.post(&of(&event.id(), "response"), "").assert_accepted();
+        runtime.send(request(NEXT, &[], ""));
+        caller.join().unwrap().unwrap();
+    });
+    assert!(listener.records().is_empty(), "it waits for 30 s");
+    lab.stop();
+    let records = listener.records();
+    assert_eq!(types(&records).last(), Some(&"platform.report"), "{records:?}");
 }
 
 /// Writes 100,000 lines while the listener is in this state, and then lets it work.
@@ -193,22 +240,21 @@ fn flood(is_open: bool) {
             Reply::Take
         }
     };
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
+    let reserved = Reserved::new();
+    let port = reserved.port();
     thread::scope(|scope| {
         let caller = scope.spawn(|| lab.invoke_to_the_end("in", |_| ()));
         await_process(&lab);
         let mut out = mouth.open();
         let mut extension = Extension::register(&lab.runtime_api(), "mine", "[]");
-        let document = document(SCHEMA, address.port(), 25);
-        extension.is_subscribed(TELEMETRY, &document);
+        extension.is_subscribed(TELEMETRY, &document(SCHEMA, port, 25));
         extension.asks();
         let mut runtime = Connection::open(lab.runtime_api());
-        let open = match is_open {
-            true => Some(Listener::on(socket.try_clone().unwrap(), reply.clone())),
-            false => None,
+        let listen = move |reserved: Reserved| Listener::on(reserved.listen(), reply);
+        let (open, closed) = match is_open {
+            true => (Some(listen.clone()(reserved)), None),
+            false => (None, Some(reserved)),
         };
-        drop(socket);
         let event = runtime.request(NEXT, &[], "");
         let began = Instant::now();
         let mut lines = Vec::new();
@@ -218,8 +264,7 @@ fn flood(is_open: bool) {
         // Nothing blocks the function: this returns though nothing is delivered.
         out.write_all(&lines).unwrap();
         assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
-        let listener =
-            open.unwrap_or_else(|| Listener::on(TcpListener::bind(address).unwrap(), reply));
+        let listener = open.or_else(|| closed.map(listen)).expect("it is open, or opened now");
         works.store(true, Relaxed);
         wait_until("all lines are delivered or counted", || {
             // Each look takes a while.
