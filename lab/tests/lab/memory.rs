@@ -3,14 +3,13 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{BufWriter, Write};
-use std::net::TcpListener;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::listener::{Extension, Listener, Mouth, Reply, TELEMETRY, document};
+use crate::listener::{Extension, Listener, Mouth, Reply, Reserved, TELEMETRY, document};
 use crate::served::{Served, TELL};
 use crate::support::{Connection, NEXT, of, request, wait_until};
 
@@ -69,10 +68,11 @@ enum Trouble {
     Absent,
 }
 
-/// Writes 50,000 lines, 35 MB together, to a function whose telemetry a listener does not take in
-/// time. Every line has to be delivered or counted in the end.
+/// Writes 100,000 lines, 70 MB together, to a function whose telemetry a listener does not take in
+/// time. In the end, each record and each byte has to be delivered or counted: a witness tells those
+/// of the events of the platform.
 fn flood(trouble: Trouble) {
-    const LINES: u64 = 50_000;
+    const LINES: u64 = 100_000;
     let mouth = Mouth::new();
     let script = format!("{TELL}exec cat {}", mouth.file().display());
     let mut command = crate::served::lab();
@@ -96,40 +96,53 @@ fn flood(trouble: Trouble) {
             Reply::Take
         }
     };
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    let listener = match trouble {
-        Trouble::Slow | Trouble::Silent => Some(Listener::on(socket, reply.clone())),
-        Trouble::Absent => {
-            drop(socket);
-            None
-        }
+    let (reserved, witness) = (Reserved::new(), Listener::start());
+    let port = reserved.port();
+    let listen = move |reserved: Reserved| Listener::on(reserved.listen(), reply);
+    let (listener, closed) = match trouble {
+        Trouble::Slow | Trouble::Silent => (Some(listen.clone()(reserved)), None),
+        Trouble::Absent => (None, Some(reserved)),
     };
     let mut extension = Extension::register(&served.api, "mine", "[]");
-    extension.is_subscribed(TELEMETRY, &document("2022-12-13", address.port(), 25));
+    let mut other = Extension::register(&served.api, "witness", "[]");
+    let (extensions, platform) = (",\"extension\"", ",\"function\"");
+    let types = document("2022-12-13", port, 25).replace(extensions, "");
+    extension.is_subscribed(TELEMETRY, &types);
+    let types = document("2022-12-13", witness.port, 25).replace(extensions, "");
+    other.is_subscribed(TELEMETRY, &types.replace(platform, ""));
     extension.asks();
+    other.asks();
     let event = runtime.request(NEXT, &[], "");
+    witness.until("platform.start");
     let pid = served.child.id();
     let before = peak(pid);
     let text = "x".repeat(690);
+    let record = r#"{"time":"2026-11-30T04:05:06.789Z","type":"function","record":""}"#.len();
+    let (mut expected, began) = (witness.account().total(), Instant::now());
     for number in 0..LINES {
-        writeln!(out, "line {number} {text}").unwrap();
+        let line = format!("line {number} {text}");
+        writeln!(out, "{line}").unwrap();
+        expected.0 += 1;
+        expected.1 += (record + line.len()) as u64;
     }
     out.flush().unwrap();
+    let took = began.elapsed();
     is_over.store(true, Relaxed);
-    let listener =
-        listener.unwrap_or_else(|| Listener::on(TcpListener::bind(address).unwrap(), reply));
-    wait_until("all lines are delivered or counted", || {
-        // Each look takes a while.
+    let listener = listener.or_else(|| closed.map(listen)).expect("it is open, or opened now");
+    wait_until("all records are delivered or counted", || {
+        // The last of them are on their way.
         thread::sleep(Duration::from_millis(100));
-        let (delivered, dropped) = listener.lines_of_flood();
-        delivered + dropped >= LINES
+        listener.account().total().0 >= expected.0
     });
-    let (delivered, dropped) = listener.lines_of_flood();
-    // The events of the platform before the lines may be dropped, too.
-    assert!((LINES..LINES + 8).contains(&(delivered + dropped)), "{delivered} {dropped}");
+    let account = listener.account();
+    assert_eq!(account.total(), expected, "{trouble:?}: {account:?}");
+    assert!(account.records > 0 && account.dropped_records > 0, "{trouble:?}: {account:?}");
+    listener.lines_of_flood();
     let peak = peak(pid);
-    println!("{trouble:?}: {before} MiB, then {peak} MiB; {delivered} lines, {dropped} dropped");
+    println!(
+        "{trouble:?}: {:.0} lines/s; {before} MiB, then {peak} MiB; {account:?}",
+        LINES as f64 / took.as_secs_f64()
+    );
     // What waits has a megabyte; the output of the function has its own buffers.
     assert!(peak < before + 16, "{trouble:?}: {before} MiB, then {peak} MiB");
     runtime.post(&of(&event.id(), "response"), "1").assert_accepted();

@@ -2,8 +2,8 @@
 
 use lambda_lab::{Function, Output};
 
-use crate::listener::{Extension, Listener, document};
-use crate::served::lab;
+use crate::listener::{Extension, Listener, Reserved, document};
+use crate::served::{Served, TELL};
 use crate::support::{Connection, NEXT, external, request, wait_until};
 
 const TELEMETRY: &str = "/2022-07-01/telemetry";
@@ -61,9 +61,14 @@ fn managed_instances_have_no_logs_api_and_check_the_identifier_of_a_subscriber()
 
 #[test]
 fn the_option_for_no_telemetry_says_what_it_does() {
-    let help = lab().args(["run", "--help"]).output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    assert!(help.contains("--no-telemetry"), "{help}");
+    for (options, status) in [(&["--no-telemetry"][..], 202), (&[], 403)] {
+        let mut served = Served::start(options, &format!("{TELL}exec sleep 1000"));
+        let _caller = served.invoke("1");
+        let mut extension = served.told().0;
+        for path in [TELEMETRY, LOGS] {
+            assert_eq!(extension.request(&format!("PUT {path}"), &[], "{}").status, status);
+        }
+    }
 }
 
 #[test]
@@ -114,12 +119,11 @@ fn an_invalid_document_is_refused_in_the_words_of_the_documentation() {
 fn a_tcp_port_without_a_listener_is_refused() {
     let lab = external();
     let extension = Extension::register(&lab.runtime_api(), "mine", "[]");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
+    let reserved = Reserved::new();
+    let port = reserved.port();
     let document = format!(
         r#"{{"schemaVersion":"2022-12-13","types":["platform"],"destination":{{"protocol":"TCP","port":{port}}}}}"#
     );
-    drop(free);
     let refused = extension.subscribe(&format!("PUT {TELEMETRY}"), &document);
     let reason = format!(
         "Invalid destination: could not TCP dial provided address 127.0.0.1:{port}: \
