@@ -151,7 +151,7 @@ fn the_error_of_an_http_body_is_in_the_span_also_if_the_client_gets_a_response()
         let answer = invoke(&mut connection, "id-1", event);
         match on_error {
             _ if is_streamed => {
-                assert_eq!(answer.trailer_error()["errorMessage"], "the disk is gone")
+                assert_eq!(answer.trailer_error()["errorMessage"], "the disk is gone");
             }
             OnError::Report => answer.assert_error("id-1", "Function.Error"),
             _ => assert_eq!(answer.json()["statusCode"], 500),
