@@ -211,7 +211,8 @@ fn a_report_in_json_of_the_program_is_sent_unchanged_if_there_is_memory_for_it()
         assert_eq!(warnings[0].1, "invocation 7b: failed: Dry: no water");
         let sent = made.send();
         assert!(sent.contains("\r\nLambda-Runtime-Function-Error-Type: Dry\r\n"), "{sent}");
-        let body = if most > 0 { &json } else { r#"{"errorType":"Dry","errorMessage":"no water"}"# };
+        let body =
+            if most > 0 { &json } else { r#"{"errorType":"Dry","errorMessage":"no water"}"# };
         assert!(sent.ends_with(&format!("Content-Length: {}\r\n\r\n{body}", body.len())));
     }
 }
