@@ -89,7 +89,18 @@ bool session::next(invocation_request &request, response_code &failure)
         switch (step) {
         case LAMBDA_PROTO_STEP_ANSWER:
             copy_event(request);
-            return true;
+            // The clients pass ids on as C strings, and would answer another invocation.
+            if (request.request_id.find('\0') == std::string::npos)
+                return true;
+            log("an invocation whose request id contains NUL has failed");
+            request = invocation_request();
+            code = report(failure_report{"Runtime.InvalidRequestId",
+                                         "the request id contains NUL", "", ""});
+            if (code < 0) {
+                failure = over(code);
+                return false;
+            }
+            break;
         case LAMBDA_PROTO_STEP_IDLE:
             code = with_memory([this] { return lambda_proto_client_ask(m_client); },
                                [this] { return grow(); });
@@ -193,16 +204,19 @@ runtime::post_outcome session::respond(const std::string &content_type, const st
         [this] { return grow(); }));
 }
 
-runtime::post_outcome session::fail(const failure_report &report)
+runtime::post_outcome session::fail(const failure_report &failure) { return settle(report(failure)); }
+
+/// Begins to report that the invocation in flight failed.
+std::int32_t session::report(const failure_report &report)
 {
-    return settle(with_memory(
+    return with_memory(
         [&] {
             return lambda_proto_client_fail_json(
                 m_client, report.type.data(), report.type.size(), report.message.data(),
                 report.message.size(), report.json.data(), report.json.size(), report.cause.data(),
                 report.cause.size());
         },
-        [this] { return grow(); }));
+        [this] { return grow(); });
 }
 
 runtime::post_outcome session::fail_init(const failure_report &report)

@@ -50,7 +50,7 @@ public:
 
     /// Answers the invocation in flight, and waits for the reply.
     runtime::post_outcome respond(const std::string &content_type, const std::string &body);
-    runtime::post_outcome fail(const failure_report &report);
+    runtime::post_outcome fail(const failure_report &failure);
 
     /// Reports that the function could not start.
     runtime::post_outcome fail_init(const failure_report &report);
@@ -68,6 +68,7 @@ private:
     enum memory_kind { EVENTS, REQUESTS };
 
     void open();
+    std::int32_t report(const failure_report &report);
     std::int32_t next_step();
     std::int32_t pump();
     std::int32_t reach();

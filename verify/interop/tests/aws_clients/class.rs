@@ -297,6 +297,20 @@ fn an_event_that_is_cut_off_is_reported_and_another_one_is_asked_for() {
 }
 
 #[test]
+fn an_invocation_with_a_nul_in_its_id_fails_and_another_one_is_asked_for() {
+    let service = Service::start();
+    let mut process = call(&service, &["next"]);
+    let mut connection = asking(&service);
+    connection.send(event("a\0b", "a").bytes());
+    let report = connection.request();
+    assert_eq!(report.path, "/2018-06-01/runtime/invocation/a%00b/error");
+    connection.take_answer();
+    connection.expect_next();
+    connection.send(event("2", "b").bytes());
+    assert_said(&mut process, &["next ok 2 b event"]);
+}
+
+#[test]
 fn a_report_is_sent_as_it_is_or_cut_if_it_is_longer_than_a_mebibyte() {
     let service = Service::start();
     let mut process = call(
