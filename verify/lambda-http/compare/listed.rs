@@ -26,9 +26,12 @@ enum Reason {
     RequestValues,
     Path,
     Host,
+    Context,
+    Unread,
     Panics,
     Refused,
     ResponseValues,
+    StreamedValues,
     Cookies,
     Text,
     Latin,
@@ -42,7 +45,9 @@ impl Reason {
             "path" => Self::Path,
             _ if field.starts_with("parameter ") => Self::Path,
             "header `host`" => Self::Host,
+            "context" | "stage" | "client" => Self::Context,
             _ if field.starts_with("header ") && ours.contains(theirs) => Self::RequestValues,
+            "response header `vary`" if case.contains("streamed") => Self::StreamedValues,
             "response header `vary`" => Self::ResponseValues,
             "response header `set-cookie`" => Self::Cookies,
             "body" | "base64" if case.contains(LATIN) => Self::Text,
@@ -81,6 +86,20 @@ impl Reason {
                 lambda_http puts the domain name into the URI only. Here the URI has no host,\n\
                 as in HTTP/1.1, and an event without the header gets one."
             }
+            Self::Context => {
+                "## The context has an address and a kind for each source\n\
+                \n\
+                lambda_http takes function URLs for HTTP APIs, and the default stage of an\n\
+                HTTP API for one that has a name. It leaves the address of a client as it is\n\
+                in the context, whether it is one or not, and has none behind a load balancer.\n\
+                Here the address is parsed, without its port, and taken from the headers if a\n\
+                load balancer has added it there."
+            }
+            Self::Unread => {
+                "## A request is served although its context is in another form\n\
+                \n\
+                lambda_http refuses the event. Here the context is `RequestContext::Unread`."
+            }
             Self::Panics => {
                 "## No event panics\n\
                 \n\
@@ -90,8 +109,8 @@ impl Reason {
             Self::Refused => {
                 "## Invalid members are refused\n\
                 \n\
-                lambda_http leaves out an invalid cookie or host, reads an empty method as\n\
-                `GET`, and takes text where a list is documented."
+                lambda_http leaves out an invalid cookie, reads an empty method as `GET`, and\n\
+                takes text where a list is documented."
             }
             Self::ResponseValues => {
                 "## All values of a response header are sent\n\
@@ -99,6 +118,12 @@ impl Reason {
                 Format 2.0, and load balancers without multi-value headers, have one value for\n\
                 each name. lambda_http sends the first. Here the values are joined (RFC 9110,\n\
                 section 5.3)."
+            }
+            Self::StreamedValues => {
+                "## Values of a streamed response header are joined\n\
+                \n\
+                lambda_http begins the stream with a list of the values. Here they are joined,\n\
+                as in format 2.0."
             }
             Self::Cookies => {
                 "## All cookies are sent to a load balancer\n\
@@ -139,7 +164,16 @@ impl Listed {
                 return self.add(Reason::Panics, case, "", "panics", &ours);
             }
             (Ok(_), Err(ours)) => return self.add(Reason::Refused, case, "", "takes it", &ours),
-            (Err(_), Err(_)) => return,
+            // Both for the event, and neither for a fault of its own.
+            (Err(theirs), Err(ours)) => {
+                assert!(theirs.contains("the data doesn't match any of"), "{case}: {theirs}");
+                let is_refused = ours.starts_with("the event is not an HTTP request: ");
+                assert!(is_refused || ours == "answers with status 400", "{case}: {ours}");
+                return;
+            }
+            (Err(_), Ok(ours)) if ours.get("context").is_some_and(|it| it == UNREAD) => {
+                return self.add(Reason::Unread, case, "", "refuses it", "takes it");
+            }
             (Err(theirs), Ok(ours)) if case.contains(NOT_UTF_8) => {
                 let ours = ours.get("response header `x-latin`").map_or("", String::as_str);
                 return self.add(Reason::Latin, case, "", &theirs, ours);
@@ -191,6 +225,9 @@ impl Listed {
         assert!(listed == text, "differences.md is out of date; run with UPDATE=1, and look at it");
     }
 }
+
+/// The kind of a context that is in another form.
+pub(super) const UNREAD: &str = "unread";
 
 /// In the names of responses.
 pub(super) const LATIN: &str = "with text in ISO 8859-1";

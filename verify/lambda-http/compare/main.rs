@@ -10,7 +10,7 @@ mod theirs;
 use std::collections::BTreeMap;
 
 use lambda_http::Response;
-use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use serde_json::Value;
 
 use listed::{LATIN, Listed, NOT_UTF_8};
@@ -52,14 +52,32 @@ fn requests_and_answers_differ_only_where_it_is_listed() {
             let ours = effective(source, &ours::answer(&event, response));
             listed.compare(&case, theirs, Ok(ours));
         }
+        if ["function URL", "REST API"].contains(&source) {
+            let case = format!("{source}: a streamed response");
+            let [theirs, ours] =
+                [theirs::streamed(&event, streamed()), ours::streamed(&event, streamed())];
+            listed.compare(&case, Ok(theirs), Ok(ours));
+        }
     }
     listed.check();
 }
 
+/// What an application sees of a request beside that request.
+struct Told<'r> {
+    /// The kind of its context.
+    context: &'static str,
+    stage: Option<&'r str>,
+    /// The address of the client.
+    client: Option<String>,
+}
+
 /// What an application sees of a request. The encoding of the query and the order of parameters
 /// with different names are left out: lambda_http keeps parameters in a hash map.
-fn request(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Fields {
+fn request(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8], told: Told<'_>) -> Fields {
     let mut fields = Fields::new();
+    fields.insert("context".to_owned(), told.context.to_owned());
+    fields.insert("stage".to_owned(), told.stage.unwrap_or_default().to_owned());
+    fields.insert("client".to_owned(), told.client.unwrap_or_default());
     fields.insert("method".to_owned(), method.to_string());
     fields.insert("path".to_owned(), uri.path().to_owned());
     fields.insert("body".to_owned(), body.escape_ascii().to_string());
@@ -92,6 +110,34 @@ fn responses() -> [(String, Response<Vec<u8>>); 6] {
         of("with two cookies", &[("set-cookie", b"a=1"), ("set-cookie", b"b=2")], b""),
         of(NOT_UTF_8, &[("x-latin", b"Ad\xe9")], b""),
     ]
+}
+
+/// The response that is streamed.
+fn streamed() -> Response<Vec<u8>> {
+    let mut response = Response::new(b"one\ntwo\n".to_vec());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    for (name, value) in [
+        ("content-type", "text/plain"),
+        ("set-cookie", "a=1"),
+        ("set-cookie", "b=2"),
+        ("vary", "accept"),
+        ("vary", "cookie"),
+    ] {
+        response.headers_mut().append(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// What is in a stream: the JSON with which it begins, and the body.
+fn stream(prelude: &Value, body: &[u8]) -> Fields {
+    let mut fields = Fields::new();
+    fields.insert("status".to_owned(), prelude["statusCode"].to_string());
+    fields.insert("cookies".to_owned(), prelude["cookies"].to_string());
+    for (name, value) in prelude["headers"].as_object().unwrap() {
+        fields.insert(format!("response header `{name}`"), value.to_string());
+    }
+    fields.insert("body".to_owned(), body.escape_ascii().to_string());
+    fields
 }
 
 /// What the source makes of an answer.
