@@ -5,7 +5,6 @@
 //! their difference is that of an invocation. The fake service of `benches/` expects an echo and
 //! has no Extensions API, which some of these functions need.
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,53 +63,23 @@ impl Measured {
         let program = build(pair, side)?;
         let [few, many] = RUNS.map(|invocations| count(&program, pair, invocations));
         Ok(Self {
-            crates: crates(pair, side)?,
+            crates: pair.crates(side)?,
             bytes: stripped(&program)?,
             instructions: (many? - few?) / u64::from(RUNS[1] - RUNS[0]),
         })
     }
 }
 
-/// The words for Cargo that choose this function as if it stood alone.
-fn alone(pair: &Pair, side: Side) -> Vec<&'static str> {
-    let mut words = vec!["--package", side.package(), "--no-default-features"];
-    words.extend(["--features", pair.name]);
-    if side == Side::Moved {
-        words.extend(["--features", "imports"]);
-    }
-    words
-}
-
 fn build(pair: &Pair, side: Side) -> Result<PathBuf> {
     let program = pair.program(side);
     let json = "--message-format=json-render-diagnostics";
     let build = ["build", "--release", "--locked", json, "--bin", &program];
-    let messages = cargo(side, &[&build, &alone(pair, side)[..]].concat())?;
+    let messages = pair.cargo(side, &build)?;
     let executable = messages.lines().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(message["executable"].as_str()?.to_owned())
     });
     Ok(executable.ok_or_else(|| format!("cargo has not built {program}"))?.into())
-}
-
-fn crates(pair: &Pair, side: Side) -> Result<u64> {
-    let tree = ["tree", "--locked", "--edges", "normal", "--prefix", "none"];
-    let tree = cargo(side, &[&tree, &alone(pair, side)[..]].concat())?;
-    // Lines such as `memchr v2.7.1 (*)`.
-    let name = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    let names: BTreeSet<_> = tree.lines().map(name).filter(|name| !name.is_empty()).collect();
-    Ok(names.len() as u64)
-}
-
-fn cargo(side: Side, arguments: &[&str]) -> Result<String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(arguments).current_dir(side.folder()).stderr(Stdio::inherit());
-    let output = command.output()?;
-    if !output.status.success() {
-        return Err(format!("cargo {} has failed: {}", arguments.join(" "), output.status).into());
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn stripped(program: &Path) -> Result<u64> {

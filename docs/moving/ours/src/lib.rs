@@ -1,7 +1,10 @@
 //! The functions of `docs/moving-from-lambda-runtime.md`, for what compares them: their names,
 //! events and answers.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// A function that is written twice: in `ours/src/bin` and in `theirs/src/bin`.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +94,42 @@ impl Pair {
             !was_import
         };
         lines.filter(is_counted).count()
+    }
+
+    /// How many crates the program is built from, itself included, if it stood alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`cargo`](Self::cargo).
+    pub fn crates(&self, side: Side) -> io::Result<u64> {
+        let tree =
+            self.cargo(side, &["tree", "--locked", "--edges", "normal", "--prefix", "none"])?;
+        // Lines such as `memchr v2.7.1 (*)`.
+        let name = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+        let names: BTreeSet<_> = tree.lines().map(name).filter(|name| !name.is_empty()).collect();
+        Ok(names.len() as u64)
+    }
+
+    /// What Cargo prints for this function, as if it stood alone.
+    ///
+    /// # Errors
+    ///
+    /// If Cargo cannot be run, fails, or prints what is not UTF-8.
+    pub fn cargo(&self, side: Side, arguments: &[&str]) -> io::Result<String> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(arguments).args(["--package", side.package(), "--no-default-features"]);
+        command.args(["--features", self.name]);
+        if side == Side::Moved {
+            command.args(["--features", "imports"]);
+        }
+        let output = command.current_dir(side.folder()).stderr(Stdio::inherit()).output()?;
+        if !output.status.success() {
+            let arguments = arguments.join(" ");
+            let what = format!("cargo {arguments} for {}: {}", self.name, output.status);
+            return Err(io::Error::other(what));
+        }
+        String::from_utf8(output.stdout).map_err(io::Error::other)
     }
 }
 
