@@ -61,7 +61,7 @@ fn run() -> Result<(), String> {
     pin_to_one_core()?;
     let effort = match is_quick {
         true => Effort { rounds: 2, invocations: 2_000, starts: 5 },
-        false => Effort { rounds: 9, invocations: 20_000, starts: 101 },
+        false => Effort { rounds: 7, invocations: 6_000, starts: 61 },
     };
     let groups = ITEMS
         .map(|items| (measure::event(items), clients.iter().map(|_| Samples::default()).collect()));
@@ -86,7 +86,7 @@ fn run() -> Result<(), String> {
     eprintln!("the failures, under the lab");
     let with_faults: Vec<_> = clients.iter().filter(|client| client.faults.is_some()).collect();
     let outcomes: Result<Vec<_>, _> = with_faults.iter().map(|client| faults::of(client)).collect();
-    let page = report::page(&clients, &groups, &with_faults, &outcomes?);
+    let page = report::page(&clients, &groups, &with_faults, &outcomes?, is_quick);
     if is_quick {
         print!("{page}");
         return Ok(());
