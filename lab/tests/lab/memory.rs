@@ -79,7 +79,7 @@ fn flood(trouble: Trouble) {
     command.args(["serve", "--port", "0", "sh", "-c", &script]).stdout(Stdio::null());
     let mut served = Served::of(&mut command);
     let mut caller = served.invoke("in");
-    let mut runtime = served.told().0;
+    let (mut runtime, function) = served.told();
     let mut out = BufWriter::new(mouth.open());
     let is_over = Arc::new(AtomicBool::new(false));
     let reply = {
@@ -118,12 +118,18 @@ fn flood(trouble: Trouble) {
     let before = peak(pid);
     let text = "x".repeat(690);
     let record = r#"{"time":"2026-11-30T04:05:06.789Z","type":"function","record":""}"#.len();
-    let (mut expected, began) = (witness.account().total(), Instant::now());
+    let mut expected = witness.account().total();
+    let mut expect = |line: &str| {
+        expected.0 += 1;
+        expected.1 += (record + line.len()) as u64;
+    };
+    // The first line of the function, from before the subscription.
+    expect(&format!("told {} {function}", served.api));
+    let began = Instant::now();
     for number in 0..LINES {
         let line = format!("line {number} {text}");
         writeln!(out, "{line}").unwrap();
-        expected.0 += 1;
-        expected.1 += (record + line.len()) as u64;
+        expect(&line);
     }
     out.flush().unwrap();
     let took = began.elapsed();
