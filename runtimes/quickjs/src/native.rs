@@ -8,7 +8,9 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use lambda_proto_host::lifecycle::clock;
 use lambda_proto_std::Level;
-use rquickjs::{ArrayBuffer, Ctx, Exception, Function, IntoJs, Object, Result, TypedArray, Value};
+use rquickjs::{
+    ArrayBuffer, Ctx, Exception, Function, IntoJs, Object, Promise, Result, TypedArray, Value,
+};
 
 use crate::host::{Host, NewTimer, StreamForm};
 use crate::loader::{self, Internals};
@@ -57,9 +59,18 @@ fn logging<'js>(ctx: &Ctx<'js>, native: &Object<'js>, host: &Rc<Host>) -> Result
     native.set("print", Function::new(ctx.clone(), print)?)?;
     let warning = host.clone();
     native.set("warn", Function::new(ctx.clone(), move |text: String| warning.warn(&text))?)?;
-    let owning = host.clone();
-    let owner = move || owning.owners.current().request_id.clone();
-    native.set("requestId", Function::new(ctx.clone(), owner)?)
+    native.set("promiseState", Function::new(ctx.clone(), promise_state)?)
+}
+
+/// The state of a promise, and its value or reason.
+#[expect(clippy::needless_pass_by_value, reason = "a function of JavaScript")]
+fn promise_state<'js>(ctx: Ctx<'js>, promise: Promise<'js>) -> Result<Vec<Value<'js>>> {
+    let result = match promise.result::<Value<'js>>() {
+        None => return Ok(vec!["pending".into_js(&ctx)?]),
+        Some(Ok(value)) => ["fulfilled".into_js(&ctx)?, value],
+        Some(Err(_)) => ["rejected".into_js(&ctx)?, ctx.catch()],
+    };
+    Ok(result.into())
 }
 
 fn timers<'js>(ctx: &Ctx<'js>, native: &Object<'js>, host: &Rc<Host>) -> Result<()> {

@@ -58,7 +58,9 @@ fn timers_are_cleared_refreshed_and_counted_as_in_node() {
         const wait = (ms) => new Promise((done) => setTimeout(done, ms));
         export const handler = async () => {
             let count = 0;
-            const interval = setInterval(() => { if (++count === 3) clearInterval(interval); }, 1);
+            await new Promise((done) => {
+                const interval = setInterval(() => { if (++count === 3) { clearInterval(interval); done(); } }, 1);
+            });
             clearTimeout(setTimeout(() => { count = 100; }, 1));
             const number = +setTimeout(() => { count = 100; }, 1);
             clearTimeout(number);
@@ -138,17 +140,18 @@ fn what_a_timer_throws_is_logged_and_harms_nobody() {
     assert_eq!(running.ids("thrown in a timer"), [answer.request_id]);
 }
 
-/// Invocation A leaves work behind; B waits long enough for it to run.
+/// Invocation A leaves work behind; B waits until it has run.
 const LATE: &str = r"
     const wait = (ms) => new Promise((done) => setTimeout(done, ms));
-    let shared, settle;
+    let shared, settle, lines = 0;
+    const log = (text) => { lines++; console.log(text); };
     export const handler = async (event) => {
         if (event === 'begin') {
             (async () => {
                 await wait(20);
-                console.log('late line');
+                log('late line');
                 await wait(1);
-                console.log('late line');
+                log('late line');
                 Promise.reject(new Error('late rejection'));
                 throw new Error('late rejection');
             })();
@@ -156,17 +159,25 @@ const LATE: &str = r"
         }
         if (event === 'share') {
             shared = new Promise((done) => { settle = done; });
-            (async () => { await shared; console.log('of share'); await null; console.log('of share'); setTimeout(() => console.log('of share'), 1); })();
-            shared.then(() => { console.log('of share'); }).then(() => console.log('of share'));
+            (async () => {
+                await shared;
+                log('of share');
+                await null;
+                log('of share');
+                setTimeout(() => log('of share'), 1);
+            })();
+            shared.then(() => { log('of share'); }).then(() => log('of share'));
             return 1;
         }
+        let enough = 2;
         if (event === 'settle') {
-            (async () => { await shared; console.log('of settle'); })();
+            enough = 8;
+            (async () => { await shared; log('of settle'); })();
             settle();
-            Promise.resolve().then(() => console.log('of settle'));
-            queueMicrotask(() => console.log('of settle'));
+            Promise.resolve().then(() => log('of settle'));
+            queueMicrotask(() => log('of settle'));
         }
-        await wait(60);
+        while (lines < enough) await wait(5);
         console.log('of settle');
         return 2;
     };";

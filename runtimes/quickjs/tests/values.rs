@@ -125,20 +125,19 @@ fn the_console_has_levels_and_prints_objects_as_node_does() {
         const loop = { name: 'loop' }; loop.self = loop; console.log(loop);
         console.log({ long: 'x'.repeat(60), other: 'y'.repeat(20) });
         console.log(Array.from({ length: 30 }, (_, i) => i));
+        console.log(Array.from({ length: 27 }, (_, i) => 'item' + i * i * i));
+        console.log(Promise.resolve(1), new Promise(() => {}), new ArrayBuffer(3), Object.assign(() => {}, { a: 1 }), Object.assign([1], { k: 2 }));
+        console.log({ a: 'multi\nline', b: 'q\'"`' }, new (class Foo extends Map {})([[1, 2]]), { async g() {}, *h() {} });
         console.log([new Error('e')].length, new Number(3), 'it\'s', ['it\'s']);
         console.group('g'); console.log('in\nside'); console.groupEnd(); console.log('out');
         console.assert(false, 'no %s', 'way'); console.assert(true, 'never'); console.count(); console.count();
     "#;
     let expected = r#"INFO a 1 -0 2n null undefined true Symbol(s)
 ERROR Ada is 36.5 years, 36, 1.5, {"a":1} [ 1, [length]: 1 ] % %x rest
-WARN {
-  a: 1,
-  'b-c': "it's",
-  nested: { deep: { deeper: [Object] } }
-}
+WARN { a: 1, 'b-c': "it's", nested: { deep: { deeper: [Object] } } }
 DEBUG [ 1, 'two', [ 3, [ 4, [Array] ] ] ] [] {} [ <1 empty item>, 1 ]
 INFO Map(1) { 'k' => { v: 1 } } Set(2) { 1, 'a' } 1970-01-01T00:00:00.000Z /x/g [Function (anonymous)] [Function: named] [class A] [class B extends Map]
-INFO Point { x: 1 } [Object: null prototype] {} Uint8Array(3) [ 1, 2, 3 ] { a: [Getter/Setter], [Symbol(k)]: 1 }
+INFO Point { x: 1 } [Object: null prototype] {} Uint8Array(3) [ 1, 2, 3 ] { a: [Getter/Setter], Symbol(k): 1 }
 INFO <ref *1> { name: 'loop', self: [Circular *1] }
 INFO {
   long: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx',
@@ -150,6 +149,19 @@ INFO [
   18, 19, 20, 21, 22, 23, 24, 25, 26,
   27, 28, 29
 ]
+INFO [
+  'item0',     'item1',     'item8',
+  'item27',    'item64',    'item125',
+  'item216',   'item343',   'item512',
+  'item729',   'item1000',  'item1331',
+  'item1728',  'item2197',  'item2744',
+  'item3375',  'item4096',  'item4913',
+  'item5832',  'item6859',  'item8000',
+  'item9261',  'item10648', 'item12167',
+  'item13824', 'item15625', 'item17576'
+]
+INFO Promise { 1 } Promise { <pending> } ArrayBuffer { [Uint8Contents]: <00 00 00>, [byteLength]: 3 } [Function (anonymous)] { a: 1 } [ 1, k: 2 ]
+INFO { a: 'multi\nline', b: 'q\'"`' } Foo(1) [Map] { 1 => 2 } { g: [AsyncFunction: g], h: [GeneratorFunction: h] }
 INFO 1 [Number: 3] it's [ "it's" ]
 INFO g
 INFO   in

@@ -24,7 +24,7 @@
   };
 
   const keyText = (key) => {
-    if (typeof key === "symbol") return `[${String(key)}]`;
+    if (typeof key === "symbol") return String(key);
     return identifier.test(key) ? key : quote(key);
   };
 
@@ -178,16 +178,20 @@
     } else if (isError(value)) {
       keys = keys.filter((key) => !["name", "message", "stack"].includes(key));
       base = errorText(value, state);
-      const extra = [];
       if (hasOwn(value, "cause") && !keys.includes("cause")) keys.push("cause");
       if (Array.isArray(value.errors) && !keys.includes("errors")) keys.push("errors");
       if (state.indentation > 0) base = base.replaceAll("\n", `\n${" ".repeat(state.indentation)}`);
       if (keys.length === 0) return base;
-      items = () => extra;
-      keys = keys.map((key) => key);
     } else if (value instanceof Promise) {
       braces[0] = `${name("Promise")}{`;
-      items = () => ["<promise>"];
+      items = () => {
+        const [settled, result] = native.promiseState(value);
+        if (settled === "pending") return ["<pending>"];
+        state.indentation += 2;
+        const text = format(result, state, level + 1);
+        state.indentation -= 2;
+        return [settled === "rejected" ? `<rejected> ${text}` : text];
+      };
     } else if (value instanceof WeakMap || value instanceof WeakSet || value instanceof WeakRef) {
       return `${name(constructor)}{ <items unknown> }`;
     } else if (value instanceof ArrayBuffer) {
@@ -196,7 +200,7 @@
         const bytes = Array.from(new Uint8Array(value).slice(0, 50), (byte) => byte.toString(16).padStart(2, "0"));
         const rest = value.byteLength - bytes.length;
         const text = bytes.join(" ") + (rest > 0 ? ` ... ${rest} more byte${rest > 1 ? "s" : ""}` : "");
-        return [`[Uint8Contents]: <${text}>`, `byteLength: ${value.byteLength}`];
+        return [`[Uint8Contents]: <${text}>`, `[byteLength]: ${value.byteLength}`];
       };
     } else if (value instanceof Number || value instanceof String || value instanceof Boolean) {
       const kind = value instanceof Number ? "Number" : value instanceof String ? "String" : "Boolean";
@@ -228,7 +232,7 @@
       if (base !== "") base = `${mark}${base}`;
       else braces[0] = `${mark}${braces[0]}`;
     }
-    const isGrouped = isList && texts.length > 6 && !state.isCompact;
+    const isGrouped = isList && texts.length > 6;
     const lines = isGrouped ? group(texts, value, state) : texts;
     return combine(lines, base, braces, state, level, texts.length === lines.length);
   };
@@ -256,8 +260,8 @@
     // Texts of about the same length only.
     if (longest * 3 + state.indentation >= BREAK || !(total / longest > 5 || longest - 2 <= 6)) return texts;
     if (texts.some((text) => text.includes("\n"))) return texts;
-    const average = Math.sqrt(longest - total / texts.length);
-    const bias = Math.max(longest - 3 - average + 0, 1);
+    const spread = Math.sqrt(longest - total / texts.length);
+    const bias = Math.max(longest - 3 - spread, 1);
     const columns = Math.min(
       Math.round(Math.sqrt(2.5 * bias * last) / bias),
       Math.floor((BREAK - state.indentation) / longest),
@@ -312,9 +316,9 @@
   const shallow = (value) => {
     if (typeof value === "string") return value;
     if (typeof value === "object" && value !== null && !isError(value)) {
+      // With a text of its own.
       const isOwn = typeof value.toString === "function" && value.toString !== Object.prototype.toString
-        && !Array.isArray(value) && !hasOwn(Object.prototype, "toString") === false
-        && getPrototypeOf(value) !== Object.prototype && !(value instanceof Map) && !(value instanceof Set);
+        && !Array.isArray(value);
       return isOwn ? String(value) : inspect(value, { depth: 0 });
     }
     if (typeof value === "bigint") return `${value}n`;

@@ -3,7 +3,7 @@
 (function core(native, settings) {
   "use strict";
   const { parse, stringify } = JSON;
-  const { defineProperty, hasOwn } = Object;
+  const { defineProperty } = Object;
   const intrinsicResolve = Promise.resolve;
   const inFile = "(lambda-quickjs:";
   const nothing = () => {};
@@ -396,7 +396,6 @@
       if (id === undefined) delete environment._X_AMZN_TRACE_ID;
       else environment._X_AMZN_TRACE_ID = id;
     },
-    hasOwn,
   };
   return internals;
 })

@@ -99,7 +99,10 @@
     exportNames(path) {
       const exports = load(path);
       if ((typeof exports !== "object" && typeof exports !== "function") || exports === null) return [];
-      return Object.keys(exports).filter((name) => name !== "default" && /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(name));
+      // Methods of a class are not enumerable.
+      const isOwn = (name) => !["length", "name", "prototype"].includes(name);
+      const names = typeof exports === "function" ? Object.getOwnPropertyNames(exports).filter(isOwn) : Object.keys(exports);
+      return names.filter((name) => name !== "default" && /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(name));
     },
     isBuiltIn: (name) => builtIn.has(name),
     createRequire: requireFrom,
