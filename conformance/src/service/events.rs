@@ -27,6 +27,9 @@ pub(super) enum Found {
     Differs(usize, String),
 }
 
+/// The type in `without` that stands for each.
+const ALL: &str = "*";
+
 /// Removes the events at these positions, if no other event before the last is one of `without`.
 pub(super) fn take(
     events: &mut Vec<Value>,
@@ -36,7 +39,7 @@ pub(super) fn take(
     let last = positions.last().copied().unwrap_or_default();
     let mut others = events[..last].iter().enumerate();
     let unwanted = others.find_map(|(index, event)| {
-        let is_unwanted = without.iter().any(|it| it == type_of(event));
+        let is_unwanted = without.iter().any(|it| it == type_of(event) || it == ALL);
         (is_unwanted && !positions.contains(&index)).then(|| shown(event))
     });
     if let Some(unwanted) = unwanted {

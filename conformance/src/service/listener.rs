@@ -337,7 +337,11 @@ mod tests {
         let expected = r#"[{"type": "b", "record": 2}]"#;
         let error = expect(&listener, expected, &["a"], PATIENCE).unwrap_err();
         assert_eq!(error, r#"no event of the types a | a "<number>""#);
+        let error = expect(&listener, expected, &["*"], PATIENCE).unwrap_err();
+        assert_eq!(error, r#"no event of the types * | a "<number>""#);
         expect(&listener, expected, &["c"], PATIENCE).unwrap();
+        // What follows the last one is not looked at.
+        expect(&listener, r#"[{"type": "a", "record": 1}]"#, &["*"], PATIENCE).unwrap();
     }
 
     #[test]

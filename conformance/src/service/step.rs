@@ -92,7 +92,7 @@ pub enum Step {
 pub struct Delivery {
     /// The events. Other ones may come between them.
     pub events: Vec<Event>,
-    /// The types that no event before the last of them may have, except for those of earlier steps.
+    /// The types that no other event before the last of them may have; `*` stands for each.
     pub without: Vec<String>,
 }
 
