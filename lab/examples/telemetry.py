@@ -3,15 +3,17 @@
 
     lambda-lab serve --extension lab/examples/telemetry.py target/release/examples/echo
 
-It needs Python's standard library only. Each line is a kind and a JSON document. They go to standard error, or
-into the file that TELEMETRY_OUTPUT names. An extension must not write such lines to its own output if it
-subscribes to the type "extension": each would be telemetry, about which it would write the next.
+It needs Python's standard library only. Each line is a time, a kind and a JSON document. The time, in UTC, is when
+telemetry happened, or when an event for the extension arrived. The lines go to standard error, or into the file that
+TELEMETRY_OUTPUT names. An extension must not write such lines to its own output if it subscribes to the type
+"extension": each would be telemetry, about which it would write the next.
 """
 
 import json
 import os
 import sys
 import threading
+from datetime import datetime, timezone
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -20,8 +22,10 @@ NAME = os.path.basename(sys.argv[0])
 LOCK = threading.Lock()
 
 
-def tell(kind, document):
-    line = f"{NAME}: {kind} {json.dumps(document, separators=(',', ':'))}\n"
+def tell(kind, document, time=None):
+    time = time or datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    # Without the date.
+    line = f"{NAME}: {time[11:23]} {kind} {json.dumps(document, separators=(',', ':'))}\n"
     output = os.environ.get("TELEMETRY_OUTPUT")
     with LOCK:
         if output:
@@ -38,7 +42,7 @@ class Listener(BaseHTTPRequestHandler):
     def do_POST(self):
         events = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         for event in events:
-            tell(event["type"], event["record"])
+            tell(event["type"], event["record"], event["time"])
         # Anything but 200 would ask for the same events again.
         self.send_response(200)
         self.send_header("Content-Length", "0")

@@ -37,7 +37,11 @@ impl Told {
         // The last line may not be complete yet.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let lines = whole.lines().map(|line| {
-            let line = line.strip_prefix("telemetry.py: ").unwrap_or(line);
+            let line = match line.strip_prefix("telemetry.py: ") {
+                // The first word is the time.
+                Some(line) => line.split_once(' ').unwrap().1,
+                None => line,
+            };
             let (kind, document) = line.split_once(' ').unwrap();
             (kind.to_owned(), serde_json::from_str(document).unwrap())
         });
