@@ -149,7 +149,7 @@ fn machine() -> Vec<(&'static str, String)> {
         ("date", output("date", &["-u", "+%Y-%m-%d"])),
         ("processor", model),
         ("kernel", output("uname", &["-sr"])),
-        ("load before", load()),
+        ("load", load()),
         ("rustc", output("rustc", &["--version"])),
         ("luajit, by hand and in the guide's form", output("luajit", &["-v"])),
         ("lua-cjson", version("lua-cjson")),
