@@ -125,7 +125,9 @@ fn live_data_of_more_than_half_of_the_limit_leaves_the_rest_for_garbage() {
 
 #[test]
 fn an_event_that_does_not_fit_fails_and_what_was_read_of_it_is_collected() {
-    let running = function("loops.keeps").memory(128).start();
+    // A busy machine may take minutes for this.
+    let settings = function("loops.keeps").timeout(Duration::from_secs(900));
+    let running = settings.memory(128).start();
     let event = format!("[{}1]", "[],".repeat(1_500_000));
     for _ in 0..2 {
         running.fails(event.as_str(), "Function.OutOfMemory", "memory");

@@ -135,7 +135,9 @@ fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     match values.get(values.len() / 2) {
-        Some(upper) if values.len() % 2 == 0 => f64::midpoint(values[values.len() / 2 - 1], *upper),
+        Some(upper) if values.len().is_multiple_of(2) => {
+            f64::midpoint(values[values.len() / 2 - 1], *upper)
+        }
         Some(middle) => *middle,
         None => f64::NAN,
     }
