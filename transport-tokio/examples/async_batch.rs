@@ -16,9 +16,10 @@
 //!
 //! # What fails, and what follows
 //!
-//! - A record fails by an error, by a panic, by a body that is not an order, or because it is not
-//!   done shortly before the deadline ([`Context::cancelled`]). So a slow record costs its own
-//!   delivery, and not that of the batch.
+//! - A record fails by an error, by a panic, by a body that is not an order, because it is not a
+//!   record of its source at all (base64 that is none, a member that is missing), or because it is
+//!   not done shortly before the deadline ([`Context::cancelled`]). So a slow or a broken record
+//!   costs its own delivery, and not that of the batch.
 //! - Records are worked on concurrently, [`AT_ONCE`] at a time, except for those whose order
 //!   counts: messages of a group in a FIFO queue, records with the same partition key, changes of
 //!   the same item. After the first of them that fails, the others are not begun.
@@ -39,11 +40,13 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use aws_lambda_events::event::{dynamodb, kinesis};
+use aws_lambda_events::event::dynamodb::EventRecord;
+use aws_lambda_events::event::kinesis::KinesisEventRecord;
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
 use futures_util::{FutureExt, StreamExt, stream};
 use lambda_proto_tokio::{Error, Failure, Invocation, Lifecycle, Runtime};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::sleep;
 
 /// How many records are worked on at the same time.
@@ -176,42 +179,56 @@ impl Source {
     }
 
     fn records(self, invocation: &Invocation<'_>) -> Result<Vec<Record>, Failure> {
+        let Batch { records } = invocation.json()?;
+        let records = records.into_iter();
         Ok(match self {
-            Self::Sqs => sqs(invocation.json()?),
-            Self::Kinesis => kinesis(invocation.json()?),
-            Self::DynamoDb => dynamodb(invocation.json()?),
+            Self::Sqs => records.map(sqs).collect(),
+            Self::Kinesis => records.map(kinesis).collect(),
+            // An order that was removed is not packed.
+            Self::DynamoDb => {
+                records.filter(|record| record["eventName"] != "REMOVE").map(dynamodb).collect()
+            }
         })
     }
 }
 
-fn sqs(event: SqsEvent) -> Vec<Record> {
-    let record = |message: SqsMessage| {
-        // Other queues have groups, too, but no order.
-        let is_fifo = message.event_source_arn.is_some_and(|arn| arn.ends_with(".fifo"));
-        let group = message.attributes.get("MessageGroupId").filter(|_| is_fifo).cloned();
-        let order = serde_json::from_str(&message.body.unwrap_or_default());
-        Record { id: message.message_id, group, order: order.map_err(Failure::unmarshal) }
-    };
-    event.records.into_iter().map(record).collect()
+/// The event of every source. One record that is not what it has to be does not fail the others.
+#[derive(Deserialize)]
+struct Batch {
+    #[serde(rename = "Records")]
+    records: Vec<Value>,
 }
 
-fn kinesis(event: kinesis::KinesisEvent) -> Vec<Record> {
-    let record = |record: kinesis::KinesisEventRecord| {
-        let order = serde_json::from_slice(&record.kinesis.data).map_err(Failure::unmarshal);
-        let kinesis::KinesisRecord { sequence_number, partition_key, .. } = record.kinesis;
-        Record { id: Some(sequence_number), group: Some(partition_key), order }
-    };
-    event.records.into_iter().map(record).collect()
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
 
-fn dynamodb(event: dynamodb::Event) -> Vec<Record> {
-    // An order that was removed is not packed.
-    let changes = event.records.into_iter().filter(|record| record.event_name != "REMOVE");
-    let record = |dynamodb::EventRecord { change, .. }: dynamodb::EventRecord| {
-        // Through a value, whose members are sorted.
-        let keys = serde_json::to_value(&change.keys).map(|keys| keys.to_string());
-        let order = serde_dynamo::from_item(change.new_image).map_err(Failure::unmarshal);
-        Record { id: change.sequence_number, group: keys.ok(), order }
-    };
-    changes.map(record).collect()
+fn sqs(record: Value) -> Record {
+    let id = text(&record["messageId"]);
+    // Other queues have groups, too, but no order.
+    let is_fifo = record["eventSourceARN"].as_str().is_some_and(|arn| arn.ends_with(".fifo"));
+    let group = text(&record["attributes"]["MessageGroupId"]).filter(|_| is_fifo);
+    let order = serde_json::from_value(record)
+        .and_then(|message: SqsMessage| serde_json::from_str(&message.body.unwrap_or_default()));
+    Record { id, group, order: order.map_err(Failure::unmarshal) }
+}
+
+fn kinesis(record: Value) -> Record {
+    let id = text(&record["kinesis"]["sequenceNumber"]);
+    let group = text(&record["kinesis"]["partitionKey"]);
+    let order = serde_json::from_value(record)
+        .and_then(|record: KinesisEventRecord| serde_json::from_slice(&record.kinesis.data));
+    Record { id, group, order: order.map_err(Failure::unmarshal) }
+}
+
+fn dynamodb(record: Value) -> Record {
+    let id = text(&record["dynamodb"]["SequenceNumber"]);
+    // The same keys give the same text, since the members of a value are sorted.
+    let group = Some(record["dynamodb"]["Keys"].to_string());
+    let order = serde_json::from_value(record).map_err(Failure::unmarshal).and_then(
+        |EventRecord { change, .. }| {
+            serde_dynamo::from_item(change.new_image).map_err(Failure::unmarshal)
+        },
+    );
+    Record { id, group, order }
 }

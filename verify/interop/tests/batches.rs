@@ -19,6 +19,14 @@ fn start(source: &str) -> Running {
     Logged::example("async_batch", &[]).with(|function| function.handler(source)).start()
 }
 
+/// As [`start`], for invocations of which each is cancelled after 1.5 s. There is plenty of time
+/// then until the timeout, also on a busy machine.
+fn start_with_limit(source: &str) -> Running {
+    let function = Logged::example("async_batch", &[]).with(|function| function.handler(source));
+    let function = function.with(|it| it.timeout(Duration::from_secs(20)));
+    function.with(|it| it.variable("LAMBDA_PROTO_CANCELLATION_BUFFER_MS", "18500")).start()
+}
+
 /// Invokes the function with these records, and returns the ids that it reports.
 #[track_caller]
 fn failures(running: &Running, records: impl IntoIterator<Item = Value>) -> Vec<String> {
@@ -124,21 +132,22 @@ fn all_messages_are_reported_if_all_fail_and_none_of_an_empty_batch() {
 }
 
 #[test]
-fn messages_are_worked_on_at_the_same_time() {
-    let running = start("sqs");
-    failures(&running, []);
-    let body = r#"{"pieces":3,"takes_ms":300}"#;
-    let ids: Vec<String> = (0..16).map(|number| number.to_string()).collect();
-    let began = Instant::now();
-    assert_eq!(failures(&running, ids.iter().map(|id| message((id, body)))), [""; 0]);
-    // One after the other they take 4.8 s.
-    assert!(began.elapsed() < Duration::from_millis(2400), "{:?}", began.elapsed());
+fn sixteen_messages_are_worked_on_at_the_same_time_and_no_more() {
+    let running = start_with_limit("sqs");
+    for slow in [15, 16] {
+        let ids: Vec<String> = (0..slow).map(|number| number.to_string()).collect();
+        let mut batch: Vec<_> = ids.iter().map(|id| message((id, SLOW))).collect();
+        batch.push(message(("last", GOOD)));
+        // The last one has its turn if there is a place beside the slow ones.
+        let expected = ids.iter().map(String::as_str);
+        let expected: Vec<_> = expected.chain((slow == 16).then_some("last")).collect();
+        assert_eq!(failures(&running, batch), expected);
+    }
 }
 
 #[test]
 fn a_message_that_takes_too_long_is_reported_before_the_timeout() {
-    let function = Logged::example("async_batch", &[]);
-    let running = function.with(|it| it.handler("sqs").timeout(Duration::from_secs(2))).start();
+    let running = start_with_limit("sqs");
     let batch = [("good", GOOD), ("slow", SLOW), ("also good", GOOD)];
     assert_eq!(failures(&running, batch.map(message)), ["slow"]);
     running.line_with(&["the deadline is near"]);
@@ -159,11 +168,38 @@ fn a_failure_without_an_id_fails_the_invocation_so_that_all_are_delivered_again(
 #[test]
 fn an_event_of_another_kind_fails_the_invocation() {
     let running = start("kinesis");
-    for event in ["", "[]", r#"{"Records":7}"#, r#"{"Records":[{"messageId":"a"}]}"#] {
+    for event in ["", "[]", r#"{"Records":7}"#, "{}"] {
         let error = running.lab.invoke(event).unwrap_err();
         let InvokeError::Function(failure) = error else { panic!("{error}") };
         assert_eq!(failure.error_type().as_deref(), Some("Runtime.UnmarshalError"), "{event}");
     }
+    // Its records are not those of a stream, and have no id by which they could be reported.
+    let error = running.lab.invoke(r#"{"Records":[{"messageId":"a"}]}"#).unwrap_err();
+    assert!(error.to_string().contains("a record that failed has no id"), "{error}");
+}
+
+#[test]
+fn a_record_that_is_not_one_of_its_source_fails_alone() {
+    let running = start("sqs");
+    let mut broken = message(("broken", GOOD));
+    broken["attributes"] = json!(7);
+    let batch = [message(("good", GOOD)), broken, message(("also good", GOOD))];
+    assert_eq!(failures(&running, batch), ["broken"]);
+
+    let running = start("kinesis");
+    let mut broken = data("b", ("2", GOOD));
+    broken["kinesis"]["data"] = "?".into();
+    let batch = [data("a", ("1", GOOD)), broken, data("b", ("3", PANICS))];
+    assert_eq!(failures(&running, batch), ["2", "3"]);
+    running.line_with(&["async_batch: 2: Runtime.UnmarshalError"]);
+    assert_eq!(running.find(&["async_batch: 3"]), None, "{}", running.log());
+
+    let running = start("dynamodb");
+    let mut broken = change("102", "222", "INSERT", "3");
+    broken["dynamodb"].as_object_mut().unwrap().remove("SizeBytes");
+    let batch = [change("101", "111", "INSERT", "3"), broken, change("103", "333", "REMOVE", "")];
+    assert_eq!(failures(&running, batch), ["222"]);
+    running.line_with(&["async_batch: 222: Runtime.UnmarshalError", "SizeBytes"]);
 }
 
 #[test]
@@ -188,8 +224,7 @@ fn the_rest_of_a_group_of_a_fifo_queue_is_reported_and_not_begun() {
 
 #[test]
 fn a_late_message_of_a_fifo_queue_takes_the_rest_of_its_group_with_it() {
-    let function = Logged::example("async_batch", &[]);
-    let running = function.with(|it| it.handler("sqs").timeout(Duration::from_secs(2))).start();
+    let running = start_with_limit("sqs");
     let batch =
         [("one", ("1", SLOW)), ("two", ("2", GOOD)), ("one", ("3", GOOD)), ("two", ("4", GOOD))];
     let fifo = batch.map(|(group, it)| grouped("orders.fifo", group, it));
@@ -211,6 +246,19 @@ fn everything_from_the_first_failure_of_a_kinesis_stream_on_is_reported() {
     assert_eq!(failures(&running, records), ["3", "4", "5"]);
     assert_eq!(failures(&running, [data("a", ("1", GOOD))]), [""; 0]);
     assert_eq!(failures(&running, []), [""; 0]);
+}
+
+#[test]
+fn nothing_after_the_first_failure_of_a_stream_is_begun() {
+    let running = start("kinesis");
+    // The second is being worked on when the first has failed, and so keeps the third waiting.
+    let slow = r#"{"pieces":3,"takes_ms":300}"#;
+    let batch = [("a", ("1", BAD)), ("b", ("2", slow)), ("b", ("3", PANICS)), ("a", ("4", PANICS))];
+    assert_eq!(failures(&running, batch.map(|(key, it)| data(key, it))), ["1", "2", "3", "4"]);
+    running.line_with(&["async_batch: 1: "]);
+    for after in ["async_batch: 3", "async_batch: 4"] {
+        assert_eq!(running.find(&[after]), None, "{}", running.log());
+    }
 }
 
 #[test]
