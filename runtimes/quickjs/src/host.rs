@@ -192,6 +192,14 @@ impl Host {
         }
     }
 
+    /// Reverses [`unreference_timer`](Self::unreference_timer).
+    pub(crate) fn reference_timer(&self, id: u32, description: &str) {
+        let mut timers = self.timers.borrow_mut();
+        let Some(timer) = timers.get_mut(id).filter(|timer| timer.token.is_none()) else { return };
+        timer.token = Some(self.work.borrow_mut().begin(&timer.owner, description));
+        timer.is_left_behind = false;
+    }
+
     /// Begins the work of a promise that was given to `waitUntil`, under this number.
     pub(crate) fn begin_awaited(&self, id: u32, description: &str) {
         let owner = self.owners.current();

@@ -143,7 +143,6 @@ pub(crate) fn functions<'js>(
 }
 
 /// A CommonJS module as a function.
-#[expect(clippy::needless_pass_by_value, reason = "a function of JavaScript")]
 fn compile<'js>(ctx: Ctx<'js>, path: String) -> Result<Function<'js>> {
     let source = read(&ctx, Path::new(&path))?;
     // On the first line, so that the lines keep their numbers. A line for the shell is a comment.

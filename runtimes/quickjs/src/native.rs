@@ -41,14 +41,20 @@ pub(crate) fn object<'js>(
     bytes(ctx, &native)?;
     loader::functions(ctx, &native, internals)?;
     let environment = Object::new(ctx.clone())?;
-    for (name, value) in std::env::vars() {
-        environment.set(name, value)?;
+    for (name, value) in std::env::vars_os() {
+        // What is not UTF-8 has no other form in JavaScript.
+        environment.set(name.to_string_lossy().as_ref(), value.to_string_lossy().as_ref())?;
     }
     native.set("environment", environment)?;
     let exiting = host.clone();
-    let exit = move |code: f64| -> () { exiting.exit(code as i32) };
+    let exit = move |code: f64| end_process(&exiting, code);
     native.set("exit", Function::new(ctx.clone(), exit)?)?;
     Ok(native)
+}
+
+/// `process.exit`.
+fn end_process(host: &Host, code: f64) {
+    host.exit(code as i32);
 }
 
 fn logging<'js>(ctx: &Ctx<'js>, native: &Object<'js>, host: &Rc<Host>) -> Result<()> {
@@ -63,7 +69,6 @@ fn logging<'js>(ctx: &Ctx<'js>, native: &Object<'js>, host: &Rc<Host>) -> Result
 }
 
 /// The state of a promise, and its value or reason.
-#[expect(clippy::needless_pass_by_value, reason = "a function of JavaScript")]
 fn promise_state<'js>(ctx: Ctx<'js>, promise: Promise<'js>) -> Result<Vec<Value<'js>>> {
     let result = match promise.result::<Value<'js>>() {
         None => return Ok(vec!["pending".into_js(&ctx)?]),
@@ -86,6 +91,9 @@ fn timers<'js>(ctx: &Ctx<'js>, native: &Object<'js>, host: &Rc<Host>) -> Result<
     let unreferencing = host.clone();
     let unreference = move |id: u32| unreferencing.unreference_timer(id);
     native.set("unreferenceTimer", Function::new(ctx.clone(), unreference)?)?;
+    let referencing = host.clone();
+    let reference = move |id: u32, text: String| referencing.reference_timer(id, &text);
+    native.set("referenceTimer", Function::new(ctx.clone(), reference)?)?;
     let beginning = host.clone();
     let begin = move |id: u32, text: String| beginning.begin_awaited(id, &text);
     native.set("beginAwaited", Function::new(ctx.clone(), begin)?)?;

@@ -149,10 +149,19 @@ fn the_policy_strict_ends_the_process_with_an_error() {
 
 #[test]
 fn an_unreferenced_timer_is_neither_waited_for_nor_reported() {
-    let source = "export const handler = () => { setTimeout(() => console.log('ran'), 20).unref(); return 1; };";
+    let source = "export const handler = (event) => {
+            const timer = setTimeout(() => console.log('fired'), 20).unref();
+            const before = timer.hasRef();
+            if (event === 2) timer.ref();
+            return [before, timer.hasRef()];
+        };";
     let running = with("drain", source).start();
     running.to_the_end("1");
-    assert!(report(&running).is_empty() && running.ids("ran").is_empty());
+    assert!(report(&running).is_empty() && running.ids("fired").is_empty());
+    let running = with("drain", source).start();
+    assert_eq!(running.text("2"), "[false,true]");
+    running.to_the_end("1");
+    assert_eq!(running.ids("fired").len(), 1);
 }
 
 #[test]

@@ -95,8 +95,17 @@
   class Timeout {
     #id;
     constructor(id) { this.#id = id; }
-    ref() { return this; }
+    ref() {
+      const timer = timers.get(this.#id);
+      if (timer !== undefined && !timer.isReferenced) {
+        timer.isReferenced = true;
+        native.referenceTimer(this.#id, timer.description);
+      }
+      return this;
+    }
     unref() {
+      const timer = timers.get(this.#id);
+      if (timer !== undefined) timer.isReferenced = false;
       native.unreferenceTimer(this.#id);
       return this;
     }
@@ -106,6 +115,7 @@
       if (timer) {
         native.clearTimer(this.#id);
         native.setTimer(this.#id, timer.delay, timer.isInterval, timer.description);
+        if (!timer.isReferenced) native.unreferenceTimer(this.#id);
       }
       return this;
     }
@@ -132,7 +142,7 @@
     lastId = lastId >= 0xffffffff ? 1 : lastId + 1;
     const isInterval = name === "setInterval";
     const description = `${name}${place()}`;
-    const timer = { callback, args, delay: delayOf(delay), isInterval, description };
+    const timer = { callback, args, delay: delayOf(delay), isInterval, description, isReferenced: true };
     timer.object = new Timeout(lastId);
     timers.set(lastId, timer);
     native.setTimer(lastId, timer.delay, isInterval, description);

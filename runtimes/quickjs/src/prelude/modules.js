@@ -1,7 +1,7 @@
 // CommonJS, and the modules that are built in.
 (function modules(internals) {
   "use strict";
-  const { native, define } = internals;
+  const { native } = internals;
   const builtIn = new Map();
   const cache = Object.create(null);
 
@@ -87,7 +87,6 @@
   };
 
   // What the source of an ES module around a CommonJS module calls.
-  define(globalThis, { [Symbol.for("lambda-quickjs.load")]: load });
   Object.defineProperty(globalThis, Symbol.for("lambda-quickjs.load"), {
     value: load, writable: false, enumerable: false, configurable: false,
   });
