@@ -56,7 +56,7 @@ invocation_response invocation_response::failure(const std::string &error_messag
 }
 
 runtime::runtime(const std::string &endpoint, const std::string &user_agent)
-    : m_pool(new detail::pool(endpoint, user_agent))
+    : m_pool(std::make_shared<detail::pool>(endpoint, user_agent))
 {
 }
 
@@ -66,42 +66,48 @@ runtime::~runtime() = default;
 
 runtime::next_outcome runtime::get_next()
 {
-    return guarded<next_outcome>([&] { return m_pool->next(); });
+    const std::shared_ptr<detail::pool> pool = m_pool;
+    return guarded<next_outcome>([&] { return pool->next(); });
 }
 
 runtime::post_outcome runtime::post_success(const std::string &request_id,
                                             const invocation_response &response,
                                             const std::string &invocation_id)
 {
+    const std::shared_ptr<detail::pool> pool = m_pool;
     return guarded<post_outcome>(
-        [&] { return m_pool->post(request_id, invocation_id, response, true); });
+        [&] { return pool->post(request_id, invocation_id, response, true); });
 }
 
 runtime::post_outcome runtime::post_success(const std::string &request_id,
                                             const invocation_response &response)
 {
+    const std::shared_ptr<detail::pool> pool = m_pool;
     return guarded<post_outcome>(
-        [&] { return m_pool->post(decoded(*m_pool, request_id), std::string(), response, true); });
+        [&] { return pool->post(decoded(*pool, request_id), std::string(), response, true); });
 }
 
 runtime::post_outcome runtime::post_failure(const std::string &request_id,
                                             const invocation_response &response,
                                             const std::string &invocation_id)
 {
+    const std::shared_ptr<detail::pool> pool = m_pool;
     return guarded<post_outcome>(
-        [&] { return m_pool->post(request_id, invocation_id, response, false); });
+        [&] { return pool->post(request_id, invocation_id, response, false); });
 }
 
 runtime::post_outcome runtime::post_failure(const std::string &request_id,
                                             const invocation_response &response)
 {
+    const std::shared_ptr<detail::pool> pool = m_pool;
     return guarded<post_outcome>(
-        [&] { return m_pool->post(decoded(*m_pool, request_id), std::string(), response, false); });
+        [&] { return pool->post(decoded(*pool, request_id), std::string(), response, false); });
 }
 
 runtime::post_outcome runtime::post_init_error(const runtime_response &init_error_response)
 {
-    return guarded<post_outcome>([&] { return m_pool->fail_init(init_error_response); });
+    const std::shared_ptr<detail::pool> pool = m_pool;
+    return guarded<post_outcome>([&] { return pool->fail_init(init_error_response); });
 }
 
 namespace {

@@ -134,7 +134,8 @@ public:
     post_outcome post_init_error(const runtime_response &init_error_response);
 
 private:
-    std::unique_ptr<detail::pool> m_pool;
+    /// Shared with calls in progress, which may outlast an object that is destroyed at exit.
+    std::shared_ptr<detail::pool> m_pool;
 };
 
 /// Asks for invocations, one after the other, and answers each with what the handler returns. Returns
