@@ -157,6 +157,9 @@ pub enum OwnLogs {
 /// ([`Buffering`](crate::subscription::Buffering::with_timeout)), and [`MAX_WAIT_FOR_BATCHES`] more
 /// for the way. Each of these waits ends when only the [reserve](TelemetryOptions::reserve) is left
 /// until the deadline.
+///
+/// An extension that gets telemetry also waits until each batch that it has asked for again was
+/// taken, as far as it [remembers](crate::limits::MAX_REMEMBERED_BATCHES) them.
 #[derive(Clone, Debug)]
 pub struct Collector {
     deliveries: Deliveries,
@@ -255,8 +258,8 @@ impl Collector {
     }
 
     /// What the extension may do now. The batch that has told the end of an invocation is waited for,
-    /// for [`MAX_WAIT_FOR_BATCHES`] at most, and [after SHUTDOWN](Self#shutdown) every batch that has
-    /// begun.
+    /// for [`MAX_WAIT_FOR_BATCHES`] at most. So is every batch that has begun
+    /// [after SHUTDOWN](Self#shutdown); one that was asked for again is waited for until the reserve.
     pub fn check(&mut self, now: Clocks) -> Passage {
         let passage = self.barrier.check(now);
         if !self.is_flush_due {
@@ -266,6 +269,12 @@ impl Collector {
             Passage::Wait { .. } => return passage,
             Passage::Ask(_) => self.telling.current,
             Passage::End(Reason::DeadlineNear) => 0,
+            Passage::End(_) if self.ending.comes && self.deliveries.awaits_batch() => {
+                return match self.until_end(now) {
+                    Duration::ZERO => Passage::End(Reason::DeadlineNear),
+                    at_most => Passage::Wait { at_most },
+                };
+            }
             Passage::End(_) if self.ending.comes && !self.ending.is_known => {
                 return self.await_quiet(now);
             }
@@ -282,8 +291,7 @@ impl Collector {
     }
 
     fn await_quiet(&mut self, now: Clocks) -> Passage {
-        let latest = self.ending.latest.unwrap_or_default().saturating_sub(now.monotonic);
-        let most = self.until_reserve(now).unwrap_or(latest);
+        let most = self.until_end(now);
         if most.is_zero() {
             return Passage::End(Reason::DeadlineNear);
         }
@@ -291,6 +299,12 @@ impl Collector {
             Duration::ZERO => Passage::End(Reason::Quiet),
             at_most => Passage::Wait { at_most },
         }
+    }
+
+    /// The longest wait after SHUTDOWN.
+    fn until_end(&self, now: Clocks) -> Duration {
+        let latest = self.ending.latest.unwrap_or_default().saturating_sub(now.monotonic);
+        self.until_reserve(now).unwrap_or(latest)
     }
 
     /// Whether the handler is to be called with [`Telemetry::Flush`], which is due once after each

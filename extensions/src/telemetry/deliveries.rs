@@ -85,6 +85,12 @@ impl Deliveries {
         decided.find(|decided| decided.identity == identity).map(|decided| decided.earlier)
     }
 
+    /// Whether a batch was sent back and has not come again.
+    pub(crate) fn awaits_batch(&self) -> bool {
+        let mut decided = self.decided.iter().flatten();
+        decided.any(|decided| decided.earlier.fate == Fate::Refused && !decided.earlier.was_taken)
+    }
+
     /// Records what becomes of a batch, with the losses that its records tell.
     pub(super) fn decide(&mut self, identity: u64, fate: Fate, told: &Losses) {
         let earlier = self.earlier(identity);

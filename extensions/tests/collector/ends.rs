@@ -287,3 +287,55 @@ fn a_batch_without_an_array_is_over_although_it_is_never_decided() {
         receive(&mut collector, &post("", &[of_invocation("runtimeDone", "id")]), takes_all);
     assert_eq!(collector.check(at(1)), Passage::Ask(Reason::RuntimeDone));
 }
+
+#[test]
+fn a_batch_that_was_sent_back_is_waited_for_after_shutdown() {
+    let every_kind = [ALL, TelemetryTypes::FUNCTION];
+    for (types, is_invoked) in every_kind.into_iter().zip([true, false]) {
+        let mut collector = Collector::new(&TelemetryOptions::new(types), OwnLogs::Extension);
+        if is_invoked {
+            invoke(&mut collector, "id", 0);
+            let records = [of_invocation("runtimeDone", "id"), of_invocation("report", "id")];
+            let _seen = receive(&mut collector, &post("", &records), takes_all);
+        }
+        let request = post("", &[function("last")]);
+        assert_eq!(receive(&mut collector, &request, |_| false).statuses, ["503"]);
+        shutdown(&mut collector, 0);
+        // 2 s, less the reserve.
+        assert_eq!(collector.check(at(0)), Passage::Wait { at_most: Duration::from_millis(1_800) });
+        assert_eq!(
+            collector.clone().check(at(1_800)),
+            Passage::End(Reason::DeadlineNear),
+            "it never comes"
+        );
+        assert_eq!(receive(&mut collector, &request, takes_all).statuses, ["200"]);
+        if is_invoked {
+            assert_eq!(collector.check(at(1_000)), Passage::End(Reason::AllReported));
+        } else {
+            assert_eq!(collector.check(at(1_000)), quiet());
+            assert_eq!(collector.check(at(1_000 + QUIET)), Passage::End(Reason::Quiet));
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_was_given_up_is_not_waited_for() {
+    let mut collector =
+        Collector::new(&TelemetryOptions::new(TelemetryTypes::FUNCTION), OwnLogs::Extension);
+    let request = post("", &[function("last")]);
+    for status in ["503", "503", "200"] {
+        assert_eq!(receive(&mut collector, &request, |_| false).statuses, [status]);
+    }
+    shutdown(&mut collector, 0);
+    assert_eq!(collector.check(at(0)), quiet());
+}
+
+#[test]
+fn where_no_telemetry_comes_any_more_no_batch_is_waited_for() {
+    let mut collector = collector();
+    let request = post("", &[function("last")]);
+    assert_eq!(receive(&mut collector, &request, |_| false).statuses, ["503"]);
+    collector.no_telemetry();
+    shutdown(&mut collector, 0);
+    assert_eq!(collector.check(at(0)), Passage::End(Reason::NoTelemetry));
+}
