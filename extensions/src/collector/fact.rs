@@ -24,6 +24,12 @@ impl Fact {
         unread.record_type().map_or(Self::Nothing, |kind| Self::new(kind, unread.request_id()))
     }
 
+    /// Whether it tells the end of an invocation. This counts as soon as it was read: the function
+    /// must not wait until a batch comes again, and a batch that is given up comes no more.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self, Self::RuntimeDone(_) | Self::Reported(_))
+    }
+
     fn new(record_type: RecordType<'_>, id: Option<JsonStr<'_>>) -> Self {
         match record_type {
             RecordType::Start => Self::Started(id.and_then(RequestId::new)),

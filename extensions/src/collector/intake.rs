@@ -141,7 +141,7 @@ impl<S: Storage> Intake<S> {
                     let element = self.receiver.element(element);
                     let fact = element.as_ref().map_or_else(Fact::of_unread, Fact::of);
                     let is_known = self.batch == State::Duplicate;
-                    if is_known || matches!(fact, Fact::RuntimeDone(_)) {
+                    if is_known || fact.is_end() {
                         self.note(collector, &fact);
                     }
                 }
@@ -156,8 +156,8 @@ impl<S: Storage> Intake<S> {
     pub fn handled(&mut self, collector: &mut Collector, is_taken: bool) -> bool {
         let Some(fact) = self.in_hand.take() else { return false };
         collector.put_down();
-        let is_end = matches!(fact, Fact::RuntimeDone(_) | Fact::Reported(_));
-        if is_taken || matches!(fact, Fact::RuntimeDone(_)) {
+        let is_end = fact.is_end();
+        if is_taken || is_end {
             self.note(collector, &fact);
         }
         if !is_taken && matches!(self.batch, State::Open | State::Denied) {

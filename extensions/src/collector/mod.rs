@@ -68,9 +68,10 @@
 //! So a handler gets a record at least once. It gets records again that came before one with which
 //! it failed, and those of a batch whose reply was lost, unless it has a `Sequence-Id`.
 //!
-//! `platform.runtimeDone` counts as soon as it was read, even if the handler failed: the function
-//! must not wait until a batch comes again. A `platform.report` counts when it was handled. Both count
-//! also if they are handed out as [unread](Telemetry::Unread) because another field is wrong.
+//! `platform.runtimeDone` and `platform.report` count as soon as they were read, even if the handler
+//! failed: the function must not wait until a batch comes again, and one that is given up comes no
+//! more. Both count also if they are handed out as [unread](Telemetry::Unread) because another field
+//! is wrong.
 
 mod ending;
 mod fact;

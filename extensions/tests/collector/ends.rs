@@ -339,3 +339,23 @@ fn where_no_telemetry_comes_any_more_no_batch_is_waited_for() {
     shutdown(&mut collector, 0);
     assert_eq!(collector.check(at(0)), Passage::End(Reason::NoTelemetry));
 }
+
+#[test]
+fn the_report_of_a_batch_that_was_given_up_is_not_waited_for() {
+    for records in [
+        [of_invocation("report", "id"), function("a")],
+        [function("a"), of_invocation("report", "id")],
+    ] {
+        let mut collector = collector();
+        invoke(&mut collector, "id", 0);
+        let request = post("", &records);
+        for status in ["503", "503", "200"] {
+            let fails = |record: &str| !record.contains("function");
+            assert_eq!(receive(&mut collector, &request, fails).statuses, [status]);
+        }
+        shutdown(&mut collector, 0);
+        assert_eq!(collector.check(at(0)), Passage::End(Reason::AllReported));
+        let summary = collector.summary().unwrap().to_string();
+        assert!(!summary.contains("no platform.report"), "{summary}");
+    }
+}

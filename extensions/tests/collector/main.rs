@@ -312,7 +312,7 @@ fn an_unreadable_record_of_another_invocation_does_not_end_the_wait() {
 }
 
 #[test]
-fn an_unreadable_report_counts_when_it_was_handled() {
+fn a_batch_with_an_unreadable_report_is_waited_for_until_it_was_handled() {
     let mut collector = collector();
     invoke(&mut collector, "id", 0);
     let request = post("", &[of_invocation("runtimeDone", "id"), unreadable("report", "id")]);
@@ -324,7 +324,7 @@ fn an_unreadable_report_counts_when_it_was_handled() {
 }
 
 #[test]
-fn a_report_counts_when_it_was_handled() {
+fn a_batch_with_a_report_is_waited_for_until_it_was_handled() {
     let mut collector = collector();
     invoke(&mut collector, "id", 0);
     let request = post("", &[of_invocation("runtimeDone", "id"), of_invocation("report", "id")]);
