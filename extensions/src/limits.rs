@@ -66,7 +66,8 @@ pub const MAX_WAIT_FOR_BATCHES: Duration = Duration::from_millis(100);
 pub const MAX_DELIVERIES: u32 = 3;
 
 /// Log records that may be the extension's own and are handed to its handler between two events of
-/// the environment, or within [`OWN_LOGS_PERIOD`], unless set.
+/// the environment, or within [`OWN_LOGS_PERIOD`], unless set. On default capacity, `platform.start`
+/// begins the count again, too.
 pub const MAX_OWN_LOGS: u32 = 1_000;
 
 /// The same in a process that is a runtime, too, whose own log is that of the function. More than

@@ -141,9 +141,9 @@ pub enum OwnLogs {
 /// never comes to an end: each line comes back as a record. Records do not say which extension has
 /// written them. So a collector withholds such records once it has handed out as many as the
 /// [limit](TelemetryOptions::own_log_limit) allows, until the next event of the environment, the
-/// next `platform.start`, or for [`OWN_LOGS_PERIOD`]. A line that is not handed out causes no other
-/// one, which ends the loop. Withheld records are [counted](Losses::withheld_records), and a warning
-/// tells of the first.
+/// next `platform.start` on default capacity, or for [`OWN_LOGS_PERIOD`]. A line that is not handed
+/// out causes no other one, which ends the loop. Withheld records are
+/// [counted](Losses::withheld_records), and a warning tells of the first.
 ///
 /// # SHUTDOWN
 ///
@@ -180,6 +180,9 @@ pub struct Collector {
     is_flush_due: bool,
     own_logs: OwnLogs,
     own_log_limit: u32,
+    /// `platform.start` lets own logs be handed out again. It does not where invocations run at the
+    /// same time: there would be no limit under traffic.
+    renews_at_start: bool,
     /// How many of them were handed out in this period.
     own_logs_handed: u32,
     warnings: u32,
@@ -217,6 +220,7 @@ impl Collector {
             is_flush_due: false,
             own_logs,
             own_log_limit: options.most_own_logs().unwrap_or(default),
+            renews_at_start: true,
             own_logs_handed: 0,
             warnings: 0,
             period: Duration::ZERO,
@@ -255,6 +259,7 @@ impl Collector {
     /// Records that [no `platform.runtimeDone` comes](Barrier::no_runtime_done), as on Managed
     /// Instances.
     pub fn no_runtime_done(&mut self) {
+        self.renews_at_start = false;
         self.barrier.no_runtime_done();
     }
 
@@ -391,7 +396,9 @@ impl Collector {
             RecordType::ExtensionLog => self.own_logs == OwnLogs::Extension,
             RecordType::FunctionLog => self.own_logs == OwnLogs::Function,
             RecordType::Start => {
-                self.begin_period(now);
+                if self.renews_at_start {
+                    self.own_logs_handed = 0;
+                }
                 false
             }
             _ => false,

@@ -99,3 +99,25 @@ fn lines_are_logged_again_after_a_minute_without_any_event() {
     assert_eq!(logged(&mut collector, minute - 1), 0);
     assert_eq!(logged(&mut collector, minute), MAX_WARNINGS as usize);
 }
+
+#[test]
+fn on_managed_instances_a_start_lets_no_own_log_line_arrive_again() {
+    let options = TelemetryOptions::new(ALL).own_log_limit(2);
+    let mut collector = Collector::new(&options, OwnLogs::Extension);
+    collector.no_runtime_done();
+    let lines = vec![extension("line"); 5];
+    let with_start = [&[of_invocation("start", "id")], &lines[..]].concat();
+    for handed in [3, 1, 1] {
+        let seen = receive(&mut collector, &post("", &with_start), takes_all);
+        assert_eq!(seen.records.len(), handed);
+    }
+}
+
+#[test]
+fn a_start_lets_no_further_warning_be_logged() {
+    let mut collector = collector();
+    let logged = |collector: &mut Collector| (0..100).filter(|_| collector.may_log(at(0))).count();
+    assert_eq!(logged(&mut collector), MAX_WARNINGS as usize);
+    let _seen = receive(&mut collector, &post("", &[of_invocation("start", "id")]), takes_all);
+    assert_eq!(logged(&mut collector), 0);
+}
