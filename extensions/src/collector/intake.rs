@@ -141,7 +141,9 @@ impl<S: Storage> Intake<S> {
                     let element = self.receiver.element(element);
                     let fact = element.as_ref().map_or_else(Fact::of_unread, Fact::of);
                     let is_known = self.batch == State::Duplicate;
-                    if is_known || fact.is_end() {
+                    // An invocation that was over long ago is forgotten, and must not begin again.
+                    let begins = matches!(fact, Fact::Started(_));
+                    if fact.is_end() || (is_known && !begins) {
                         self.note(collector, &fact);
                     }
                 }

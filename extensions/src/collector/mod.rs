@@ -151,6 +151,7 @@ pub enum OwnLogs {
 /// |---|---|
 /// | INVOKE, and gets records of the platform | every invocation has its `platform.report` |
 /// | no INVOKE, as an extension without invocations or on Managed Instances | the same for each `platform.start` on default capacity, and then until nothing has arrived for some time |
+/// | no INVOKE, by the oldest schema of the Logs API | nothing has arrived for some time |
 /// | anything, but gets no records of the platform | nothing has arrived for some time |
 /// | that [no telemetry comes](Self::no_telemetry) | – |
 ///

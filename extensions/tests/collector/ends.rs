@@ -5,7 +5,9 @@ use std::time::Duration;
 use lambda_proto_extension::EnvironmentEvent;
 use lambda_proto_extension::barrier::{Passage, Reason};
 use lambda_proto_extension::collector::{Collector, OwnLogs, Step, TelemetryOptions};
-use lambda_proto_extension::limits::{MAX_WAIT_FOR_BATCHES, MAX_WAIT_WITHOUT_DEADLINE};
+use lambda_proto_extension::limits::{
+    MAX_OUTSTANDING, MAX_WAIT_FOR_BATCHES, MAX_WAIT_WITHOUT_DEADLINE,
+};
 use lambda_proto_extension::subscription::{Buffering, LogsSchema, TelemetryTypes};
 use lambda_proto_extension::telemetry::Losses;
 
@@ -358,4 +360,23 @@ fn the_report_of_a_batch_that_was_given_up_is_not_waited_for() {
         let summary = collector.summary().unwrap().to_string();
         assert!(!summary.contains("no platform.report"), "{summary}");
     }
+}
+
+#[test]
+fn a_batch_that_was_taken_and_comes_again_begins_no_invocation() {
+    let mut collector = collector();
+    let request = post("Sequence-Id: YQ==\r\n", &[of_invocation("start", "first")]);
+    let _seen = receive(&mut collector, &request, takes_all);
+    let _seen = receive(&mut collector, &post("", &[of_invocation("report", "first")]), takes_all);
+    // So many invocations that the first one is forgotten.
+    for number in 0..=MAX_OUTSTANDING {
+        let id = format!("n{number}");
+        let records = [of_invocation("start", &id), of_invocation("report", &id)];
+        let _seen = receive(&mut collector, &post("", &records), takes_all);
+    }
+    let seen = receive(&mut collector, &request, takes_all);
+    assert_eq!((seen.records.len(), &seen.statuses[..]), (0, &["200".to_owned()][..]));
+    shutdown(&mut collector, 0);
+    assert_eq!(collector.check(at(0)), quiet());
+    assert!(collector.summary().is_none());
 }
