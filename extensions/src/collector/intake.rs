@@ -7,7 +7,7 @@ use lambda_proto::lifecycle::Clocks;
 
 use super::{Admission, Collector, Fact, Telemetry, Warning};
 use crate::limits::MAX_DELIVERIES;
-use crate::telemetry::{Fate, Next, Reason, Receiver, Unread};
+use crate::telemetry::{Batch, Fate, Next, Reason, Receiver, Unread};
 
 /// One connection on which Lambda delivers batches, as a [`Receiver`] that decides what becomes of
 /// each batch by what the handler says.
@@ -221,7 +221,8 @@ impl<S: Storage> Intake<S> {
         let is_last = batch.refusals().saturating_add(1) >= MAX_DELIVERIES;
         let bytes = batch.denied_bytes();
         let reason = Reason::MemoryInUse { bytes };
-        (self.batch == State::Open && is_last && bytes > 0).then_some(Unread::new(&[], reason))
+        let is_told = self.batch == State::Open && is_last && is_denied(&batch);
+        is_told.then_some(Unread::new(&[], reason))
     }
 
     fn decide(&mut self, collector: &mut Collector) -> Option<Warning> {
@@ -231,7 +232,7 @@ impl<S: Storage> Intake<S> {
         let batch = decision.batch();
         let delivery = batch.refusals().saturating_add(1);
         match state {
-            State::Open if batch.denied_bytes() > 0 => {
+            State::Open if is_denied(&batch) => {
                 decision.send_again();
                 Some(Warning::MemoryInUse { delivery })
             }
@@ -265,4 +266,9 @@ impl<S: Storage> Intake<S> {
         self.batch = State::Idle;
         collector.batch_ends(self.told.take());
     }
+}
+
+/// Whether there was no memory for records that the handler has not taken before.
+fn is_denied(batch: &Batch) -> bool {
+    batch.denied_bytes() > 0 && batch.earlier() != Some(Fate::Taken)
 }

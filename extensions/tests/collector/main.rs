@@ -435,6 +435,20 @@ fn a_handler_that_fails_with_the_record_for_which_there_was_no_memory_gives_the_
 }
 
 #[test]
+fn a_batch_that_was_taken_is_not_asked_for_again_for_want_of_memory() {
+    let most = Rc::new(Cell::new(2 * SIZE));
+    let mut collector = collector();
+    let request = post("", &with_a_long_record());
+    let mut connection = Connection::with(Some(most.clone()));
+    assert_eq!(connection.receive(&mut collector, &request, takes_all).statuses, ["200"]);
+    // The reply was lost, and others use the memory now.
+    most.set(SIZE);
+    let seen = connection.receive(&mut collector, &request, takes_all);
+    assert_eq!((&seen.statuses[..], seen.warnings.len()), (&["200".to_owned()][..], 0));
+    assert!(collector.losses().is_none());
+}
+
+#[test]
 fn a_record_that_never_fits_is_told_at_once() {
     let mut collector = collector();
     let seen = receive(&mut collector, &post("", &with_a_long_record()), takes_all);
