@@ -40,7 +40,7 @@ pub(super) struct Ending {
     pub(super) latest: Option<Duration>,
     /// What had arrived, and until when nothing more may.
     quiet: Option<(u32, Duration)>,
-    /// What has arrived: beginnings and ends of batches, and their records.
+    /// What has arrived: bytes, beginnings and ends of batches, and their records.
     arrived: u32,
     /// Records that the handler has.
     pub(super) in_hand: u32,

@@ -23,6 +23,8 @@ pub struct Intake<S> {
     in_hand: Option<Fact>,
     /// When the last bytes arrived, by the monotonic clock.
     arrived: Duration,
+    /// Bytes that the collector was not told of.
+    has_arrived: bool,
 }
 
 /// What an [`Intake`] wants next. Borrows end before the next step.
@@ -70,11 +72,15 @@ impl<S: Storage> Intake<S> {
             told: None,
             in_hand: None,
             arrived: Duration::ZERO,
+            has_arrived: false,
         }
     }
 
     /// Says what to do next. Call it again after doing it.
     pub fn step<'r>(&'r mut self, collector: &mut Collector) -> Step<'r> {
+        if core::mem::take(&mut self.has_arrived) {
+            collector.ending.arrives();
+        }
         loop {
             let next = self.receiver.advance(&mut collector.deliveries);
             if self.batch == State::Decided && !matches!(next, Next::Write) {
@@ -186,6 +192,7 @@ impl<S: Storage> Intake<S> {
     /// Records that `length` bytes were read into [`room`](Self::room), with the clocks after that.
     pub fn received(&mut self, length: usize, now: Clocks) {
         self.arrived = now.monotonic;
+        self.has_arrived = true;
         self.receiver.received(length);
     }
 

@@ -380,3 +380,23 @@ fn a_batch_that_was_taken_and_comes_again_begins_no_invocation() {
     assert_eq!(collector.check(at(0)), quiet());
     assert!(collector.summary().is_none());
 }
+
+#[test]
+fn it_is_not_quiet_while_a_batch_arrives_slowly() {
+    let options = TelemetryOptions::new(TelemetryTypes::FUNCTION);
+    let mut collector = Collector::new(&options, OwnLogs::Extension);
+    let mut connection = Connection::new();
+    let request = post("", &[function("a long line of the function")]);
+    let (head, rest) = request.split_at(request.len() - 20);
+    shutdown(&mut collector, 0);
+    let _seen = connection.receive(&mut collector, head, takes_all);
+    assert_eq!(collector.check(at(0)), quiet());
+    let mut now = 0;
+    for byte in rest {
+        now += 60;
+        let _seen = connection.receive(&mut collector, std::slice::from_ref(byte), takes_all);
+        assert_eq!(collector.check(at(now)), quiet(), "{now}");
+    }
+    assert_eq!(collector.check(at(now + QUIET)), Passage::End(Reason::Quiet));
+    assert!(collector.summary().is_none());
+}
