@@ -346,7 +346,9 @@ impl Barrier {
         id
     }
 
-    fn limit(&self, deadline: Option<Deadline>, now: Clocks) -> TimeLimit {
+    /// The limit of an event, [`MAX_WAIT_WITHOUT_DEADLINE`] and the reserve after it if it has no
+    /// plausible deadline.
+    pub(crate) fn limit(&self, deadline: Option<Deadline>, now: Clocks) -> TimeLimit {
         let limit = TimeLimit::on_arrival(deadline, now);
         if limit.deadline().is_some() {
             return limit;

@@ -36,8 +36,6 @@ pub(super) struct Ending {
     pub(super) expects_reports: bool,
     /// How long it must be quiet if they are not known.
     quiet_time: Duration,
-    /// When it ends without a deadline.
-    pub(super) latest: Option<Duration>,
     /// What had arrived, and until when nothing more may.
     quiet: Option<(u32, Duration)>,
     /// What has arrived: bytes, beginnings and ends of batches, and their records.
@@ -53,7 +51,6 @@ impl Ending {
             is_known: false,
             expects_reports,
             quiet_time,
-            latest: None,
             quiet: None,
             arrived: 0,
             in_hand: 0,

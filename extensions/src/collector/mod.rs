@@ -87,8 +87,7 @@ use lambda_proto::lifecycle::{Clocks, TimeLimit};
 use crate::EnvironmentEvent;
 use crate::barrier::{Barrier, EndOf, Passage, Reason};
 use crate::limits::{
-    MAX_FUNCTION_LOGS, MAX_OWN_LOGS, MAX_WAIT_FOR_BATCHES, MAX_WAIT_WITHOUT_DEADLINE, MAX_WARNINGS,
-    OWN_LOGS_PERIOD,
+    MAX_FUNCTION_LOGS, MAX_OWN_LOGS, MAX_WAIT_FOR_BATCHES, MAX_WARNINGS, OWN_LOGS_PERIOD,
 };
 use crate::telemetry::{Deliveries, Losses, Record, RecordType, Unread};
 
@@ -235,16 +234,15 @@ impl Collector {
         self.settling = None;
         match event {
             EnvironmentEvent::Invoke(invoke) => {
-                self.limit = Some(TimeLimit::on_arrival(invoke.deadline, now));
+                self.limit = Some(self.barrier.limit(invoke.deadline, now));
                 self.is_flush_due = true;
                 self.ending.is_known = self.ending.expects_reports;
                 self.telling.begin_invocation();
                 self.barrier.invoke(invoke.request_id, invoke.deadline, now);
             }
             EnvironmentEvent::Shutdown(shutdown) => {
-                self.limit = Some(TimeLimit::on_arrival(shutdown.deadline, now));
+                self.limit = Some(self.barrier.limit(shutdown.deadline, now));
                 self.is_flush_due = true;
-                self.ending.latest = Some(now.monotonic.saturating_add(MAX_WAIT_WITHOUT_DEADLINE));
                 self.barrier.shutdown(shutdown.deadline, now);
             }
             EnvironmentEvent::Other { .. } => {}
@@ -310,8 +308,7 @@ impl Collector {
 
     /// The longest wait after SHUTDOWN.
     fn until_end(&self, now: Clocks) -> Duration {
-        let latest = self.ending.latest.unwrap_or_default().saturating_sub(now.monotonic);
-        self.until_reserve(now).unwrap_or(latest)
+        self.until_reserve(now).unwrap_or_default()
     }
 
     /// Whether the handler is to be called with [`Telemetry::Flush`], which is due once after each
@@ -348,7 +345,8 @@ impl Collector {
     }
 
     /// How long a flush may wait for a handler that is busy: until the deadline of the latest event,
-    /// less half of the reserve. Zero if it has no deadline.
+    /// less half of the reserve. An event without a plausible deadline is taken
+    /// to have one after 1 s and the reserve. Zero before the first event.
     pub fn time_left(&self, now: Clocks) -> Duration {
         // A division of a duration could panic in the eyes of the compiler.
         let half = u64::try_from(self.reserve.as_millis() / 2).unwrap_or(u64::MAX);

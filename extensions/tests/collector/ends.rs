@@ -400,3 +400,17 @@ fn it_is_not_quiet_while_a_batch_arrives_slowly() {
     assert_eq!(collector.check(at(now + QUIET)), Passage::End(Reason::Quiet));
     assert!(collector.summary().is_none());
 }
+
+#[test]
+fn a_flush_without_a_plausible_deadline_has_time() {
+    let mut collector = collector();
+    assert_eq!(collector.time_left(at(0)), Duration::ZERO);
+    let event = br#"{"eventType":"INVOKE","deadlineMs":7,"requestId":"id"}"#;
+    collector.event(&EnvironmentEvent::parse(event).unwrap(), at(0));
+    // The wait ends after this time; half of the reserve of 200 ms is left then.
+    let wait = MAX_WAIT_WITHOUT_DEADLINE;
+    assert_eq!(collector.check(at(0)), Passage::Wait { at_most: wait });
+    assert_eq!(collector.time_left(at(0)), wait + Duration::from_millis(100));
+    assert_eq!(collector.time_left(at(1_000)), Duration::from_millis(100));
+    assert_eq!(collector.time_left(at(1_100)), Duration::ZERO);
+}
