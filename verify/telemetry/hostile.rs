@@ -1,5 +1,6 @@
 //! Clients of the listener that are not Lambda.
 
+use std::io::Read;
 use std::thread;
 use std::time::Duration;
 
@@ -152,4 +153,27 @@ fn a_record_for_which_other_clients_leave_no_memory_comes_again() {
         assert!(number < last, "the memory is never given back");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_connection_that_was_refused_holds_no_memory() {
+    let run = Run::start(options(), takes_all());
+    // Four long records take all that connections share.
+    let refused: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = run.client();
+            client.send(b"POST / HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let part = vec![b'x'; 1_500_000];
+            client.send(format!("{:x}\r\n[\"", part.len() + 2).as_bytes());
+            client.send(&part);
+            client.send(b"\r\nno length\r\n");
+            assert_eq!(client.status(), 400);
+            client.0.read_to_end(&mut Vec::new()).unwrap();
+            client
+        })
+        .collect();
+    let record = function(&"x".repeat(1_000_000));
+    assert_eq!(run.post(std::slice::from_ref(&record)), 200);
+    run.expect(&record);
+    drop(refused);
 }

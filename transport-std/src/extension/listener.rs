@@ -306,6 +306,8 @@ impl Connection {
                 Step::Close => {
                     self.give_back(&mut state, &mut held, &mut watch);
                     drop(state);
+                    // Others can use its memory while the client reads the reply.
+                    drop(intake);
                     return linger(&self.stream, LINGER);
                 }
             }
