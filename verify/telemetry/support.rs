@@ -195,7 +195,8 @@ pub(crate) fn registers(service: &Service) -> Connection {
     connection
 }
 
-fn in_(time: Duration) -> u128 {
+/// The time of the wall clock after this one, in milliseconds.
+pub(crate) fn in_(time: Duration) -> u128 {
     (SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time).as_millis()
 }
 

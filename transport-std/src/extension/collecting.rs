@@ -96,6 +96,9 @@ impl Collecting {
         let shared = &*self.end.shared;
         let mut state = shared.lock();
         let reason = loop {
+            if state.has_ended {
+                return;
+            }
             match state.collector.check(clock::now()) {
                 Passage::Ask(reason) | Passage::End(reason) => break reason,
                 Passage::Wait { at_most } => state = shared.wait_for(state, at_most),
@@ -105,6 +108,9 @@ impl Collecting {
             return;
         }
         let mut handler = loop {
+            if state.has_ended {
+                return;
+            }
             if let Some(handler) = state.handler.take() {
                 break handler;
             }
@@ -121,11 +127,16 @@ impl Collecting {
         drop(state);
         let result = catch(|| handler(Telemetry::Flush(reason)));
         let mut state = shared.lock();
-        state.handler = Some(handler);
+        let mut handler = Some(handler);
+        if !state.has_ended {
+            state.handler = handler.take();
+        }
         if result.is_err() {
             state.collector.flush_failed();
         }
         drop(state);
+        // Its code may run when it is dropped.
+        drop(handler);
         shared.changed.notify_all();
         if let Err(failure) = result {
             shared.log.error(format_args!("the telemetry handler failed to flush: {failure}"));
@@ -140,15 +151,26 @@ impl Drop for Collecting {
 }
 
 impl EndHandle {
+    /// Ends it, or waits until another thread that has begun with that is done.
     pub(super) fn end(&self) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Open(listening)) = open else { return };
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Open(listening)) = open.take() else { return };
         // From then on, no connection takes a step, so nothing is counted after the summary.
         drop(listening);
-        let summary = self.shared.lock().collector.summary().map(|summary| summary.to_string());
+        let mut state = self.shared.lock();
+        state.has_ended = true;
+        let summary = state.collector.summary().map(|summary| summary.to_string());
+        state.collector.no_telemetry();
+        // A handle may be kept for longer than the extension. Who has the handler now drops it.
+        let handler = state.handler.take();
+        drop(state);
+        // The events may wait for telemetry.
+        self.shared.notify();
         if let Some(line) = summary {
             self.shared.log.warn(format_args!("{line}"));
         }
+        drop(open);
+        drop(handler);
     }
 }
 

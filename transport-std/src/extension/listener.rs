@@ -322,7 +322,8 @@ impl Connection {
         held: &mut Option<Held>,
         watch: &mut Watch,
     ) {
-        if let Some(Held { handler, since }) = held.take() {
+        // After the end, the handler is dropped with the connection.
+        if let Some(Held { handler, since }) = held.take_if(|_| !state.has_ended) {
             watch.leave_out(since.elapsed());
             state.handler = Some(handler);
         }
