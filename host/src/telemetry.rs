@@ -150,10 +150,15 @@ impl Storage for ConnectionMemory {
     }
 
     fn release(&mut self) {
+        self.shrink(0);
+    }
+
+    fn shrink(&mut self, length: usize) {
         self.is_contended = false;
-        let more = self.bytes.len() - MemoryPool::FIRST;
+        let length = length.max(MemoryPool::FIRST);
+        let more = self.bytes.len().saturating_sub(length);
         if more > 0 {
-            self.bytes.truncate(MemoryPool::FIRST);
+            self.bytes.truncate(length);
             self.bytes.shrink_to_fit();
             self.used.fetch_sub(more, Relaxed);
         }
@@ -259,6 +264,20 @@ mod tests {
         assert!(!all[0].is_contended() && all[all.len() - 1].is_contended());
         drop(all);
         assert_eq!(grown().bytes().len(), MemoryPool::MOST);
+    }
+
+    #[test]
+    fn what_has_arrived_stays_when_memory_is_given_back() {
+        let pool = MemoryPool::default();
+        let mut memory = pool.memory();
+        memory.grow(MemoryPool::MOST);
+        let length = MemoryPool::FIRST + 7;
+        memory.bytes_mut()[length - 1] = 9;
+        memory.shrink(length);
+        assert_eq!((memory.bytes().len(), memory.bytes()[length - 1]), (length, 9));
+        assert_eq!(pool.used.load(Relaxed), 7);
+        memory.shrink(1);
+        assert_eq!((memory.bytes().len(), pool.used.load(Relaxed)), (MemoryPool::FIRST, 0));
     }
 
     #[test]

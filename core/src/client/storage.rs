@@ -16,6 +16,11 @@ pub trait Storage {
     /// perhaps hours later. Nothing is stored here until then.
     fn release(&mut self) {}
 
+    /// Releases such memory after the first `length` bytes, which stay.
+    fn shrink(&mut self, length: usize) {
+        let _ = length;
+    }
+
     /// Whether the last [`grow`](Self::grow) got less than it asked for because others use the
     /// memory, so that it may get more later.
     fn is_contended(&self) -> bool {

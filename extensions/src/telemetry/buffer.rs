@@ -79,7 +79,13 @@ impl<S: Storage> Buffer<S> {
         if self.raw().is_empty() {
             self.clear();
             self.storage.release();
+            return;
         }
+        self.start = self.decoded;
+        self.scanned = self.decoded;
+        (self.lost, self.is_denied) = (0, false);
+        self.compact();
+        self.storage.shrink(self.filled);
     }
 
     /// The bytes that are not decoded.

@@ -111,6 +111,10 @@ impl Storage for Memory {
         self.bytes.truncate(SIZE);
     }
 
+    fn shrink(&mut self, length: usize) {
+        self.bytes.truncate(length.max(SIZE));
+    }
+
     fn is_contended(&self) -> bool {
         self.is_contended
     }
@@ -465,6 +469,13 @@ fn memory_is_given_back_between_requests() {
     let seen = connection.receive(&mut collector, &request, takes_all);
     assert_eq!(seen.statuses, ["200"]);
     assert_eq!(connection.intake.room().len(), SIZE);
+    // Also if a part of the head of the next one has arrived.
+    let (head, rest) = request.split_at(10);
+    let seen = connection.receive(&mut collector, &[&request[..], head].concat(), takes_all);
+    assert_eq!(seen.statuses, ["200"]);
+    assert_eq!(connection.intake.room().len(), SIZE - head.len());
+    let seen = connection.receive(&mut collector, rest, takes_all);
+    assert_eq!((seen.records.len(), seen.statuses.len()), (3, 1));
     // The next one arrives with the end of the first.
     let both = [&request[..], &request[..]].concat();
     let seen = connection.receive(&mut collector, &both, takes_all);
