@@ -214,7 +214,9 @@ impl Barrier {
     }
 
     /// Records a `platform.start`. An extension that takes no INVOKE knows from it which reports are
-    /// outstanding at SHUTDOWN. After [`no_runtime_done`](Self::no_runtime_done) it counts for
+    /// outstanding at SHUTDOWN. It is trusted: if an invented id has no report, SHUTDOWN waits for it
+    /// until the reserve. So it does for a start that comes again when its invocation is forgotten, and
+    /// does not for another attempt with the same id. After [`no_runtime_done`](Self::no_runtime_done) it counts for
     /// nothing: on Managed Instances, more invocations run at the same time than can be named, and
     /// their reports are sent before SHUTDOWN is.
     pub fn started(&mut self, request_id: JsonStr<'_>) {

@@ -62,6 +62,8 @@
 //! | the handler | this record | the rest of its batch | reply |
 //! |---|---|---|---|
 //! | takes it | is over | is handed out | 200 after the last one |
+//! | is not called: [others use the memory](crate::telemetry::Reason::MemoryInUse), deliveries 1 and 2 | comes again | is handed out, and comes again | 503 |
+//! | is not called for the same reason, delivery 3 | is lost, told as [unread](Telemetry::Unread) and counted | is handed out | 200 |
 //! | fails, deliveries 1 and 2 | comes again | is skipped, and comes again | 503 |
 //! | fails, delivery [3](crate::limits::MAX_DELIVERIES) | is lost, and counted | is skipped, lost and counted | 200 |
 //!

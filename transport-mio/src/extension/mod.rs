@@ -72,7 +72,8 @@
 //! happens when the handler of an event has returned; with telemetry, when the runtime is done, too, or
 //! [shortly before](TelemetryOptions::reserve) the deadline, and the handler has returned from
 //! [`Telemetry::Flush`]. At SHUTDOWN the extension waits for the
-//! [last records](lambda_proto_extension::collector::Collector#shutdown). What was lost is logged at
+//! [last records](lambda_proto_extension::collector::Collector#shutdown): for those that it knows to be
+//! missing, or until none has arrived for some time. What was lost is logged at
 //! the end.
 //!
 //! Nothing interrupts a handler, so it must bound its flush itself: at

@@ -70,8 +70,9 @@
 //! for its next event before the deadline of the invocation.
 //!
 //! After the handler of an event has returned, the extension waits until the runtime is done with the
-//! invocation, at most until [shortly before](TelemetryOptions::reserve) its deadline, and at SHUTDOWN
-//! for the [last records](lambda_proto_extension::collector::Collector#shutdown). What was lost is
+//! invocation, at most until [shortly before](TelemetryOptions::reserve) its deadline. At SHUTDOWN it
+//! waits for the [last records](lambda_proto_extension::collector::Collector#shutdown): for those that
+//! it knows to be missing, or until none has arrived for some time. What was lost is
 //! logged then, as one line. Where the service has no telemetry, as with AWS's emulator, a line says
 //! so, and the extension goes on without.
 //!
@@ -342,8 +343,10 @@ impl Registered {
 pub struct EndHandle(Option<collecting::EndHandle>);
 
 impl EndHandle {
-    /// Closes the listener and its connections, and logs what was lost, once. The handler gets nothing
-    /// more, except a record that it has begun with. Without telemetry, this does nothing.
+    /// Closes the listener and its connections, and logs what was lost, once; another call returns
+    /// when that is done. The handler gets nothing more, except a record or a flush that it has begun
+    /// with, and is dropped. The extension goes on without telemetry, and waits for none. Without
+    /// telemetry, this does nothing.
     pub fn end(&self) {
         if let Some(handle) = &self.0 {
             handle.end();

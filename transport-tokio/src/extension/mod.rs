@@ -82,8 +82,9 @@
 //! time.
 //!
 //! After the handler of an event has returned, the extension waits until the runtime is done with the
-//! invocation, at most until [shortly before](TelemetryOptions::reserve) its deadline, and at SHUTDOWN
-//! for the [last records](lambda_proto_extension::collector::Collector#shutdown). What was lost is
+//! invocation, at most until [shortly before](TelemetryOptions::reserve) its deadline. At SHUTDOWN it
+//! waits for the [last records](lambda_proto_extension::collector::Collector#shutdown): for those that
+//! it knows to be missing, or until none has arrived for some time. What was lost is
 //! logged at the end, as one line. Where the service has no telemetry, as with AWS's emulator, a line
 //! says so, and the extension goes on without.
 //!
