@@ -304,14 +304,15 @@ fn what_arrives_with_the_reply_does_not_take_the_place_of_the_event_before_the_r
 fn a_taken_event_stays_in_its_memory() {
     let mut made = Made::in_flight("\"Ada\"");
     let (at, length) = made.event_slice().expect("an event");
-    let mut other = vec![0xaa; 512];
-    let take = |other: &mut [u8]| {
-        let (pointer, length) = (other.as_mut_ptr().cast(), other.len());
+    let mut other = vec![0xaa_u8; 512];
+    // The client has the memory from the first call on, so it is not borrowed again.
+    let (memory, room) = (other.as_mut_ptr(), other.len());
+    let take = || {
         // SAFETY: there is a client, and the memory outlives it.
-        unsafe { lambda_proto_client_take_event(made.client, pointer, length) }
+        unsafe { lambda_proto_client_take_event(made.client, memory.cast(), room) }
     };
-    assert_eq!(take(&mut other), LAMBDA_PROTO_OK);
-    assert_eq!(take(&mut other), LAMBDA_PROTO_ERROR_PHASE);
+    assert_eq!(take(), LAMBDA_PROTO_OK);
+    assert_eq!(take(), LAMBDA_PROTO_ERROR_PHASE);
     assert_eq!(made.event(), Err(LAMBDA_PROTO_ERROR_PHASE));
     // SAFETY: the memory is the test's, and still there.
     let body = unsafe { std::slice::from_raw_parts(at, length) };
