@@ -601,6 +601,8 @@ pub(crate) fn keep() {
             Memory;
         Storage: release for
             Memory;
+        Storage: shrink for
+            Memory;
         TryFrom<&'static str>: try_from for
             api::ContentType;
         TryFrom<&'static [u8]>: try_from for
