@@ -43,7 +43,7 @@
 //! | `cloud.resource_id` | the same with the version that the alias stands for |
 //! | `cloud.account.id` | the account in the ARN |
 //! | `aws.xray.trace_id` | the X-Ray trace header as received; OpenTelemetry has no name for it |
-//! | `otel.status_code`, `otel.status_description` | after an error or a panic `ERROR`, and its message; that of a [`Failure`](crate::Failure) without the type |
+//! | `otel.status_code`, `otel.status_description` | after an error or a panic `ERROR`, and its message; that of a [`Failure`] without the type |
 //! | `error.type` | empty; the function records it |
 //!
 //! With [`in_span`] the span ends with the future, with [`SpanLayer`] when the answer has been sent. An
