@@ -159,7 +159,8 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("lambda-lab-proc-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let program = folder.join("a) Z 1 2 (b");
-        fs::copy("/bin/sleep", &program).unwrap();
+        // A copy might still be open for writing in a child that another test has just forked.
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
         let mut child = Command::new(&program).arg("1000").spawn().unwrap();
         let stat = stat(Pid::from_child(&child)).unwrap();
         child.kill().unwrap();
