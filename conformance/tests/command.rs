@@ -79,11 +79,18 @@ fn a_program_that_is_no_client_ends_the_run_before_the_first_vector() {
     }
 }
 
+/// Copies the function by another process: if this one had the copy open for writing while another test
+/// forks, it could not be executed.
+fn copy_function(to: &Path) {
+    let status = Command::new("cp").arg(env!("CARGO_BIN_EXE_function-std")).arg(to).status();
+    assert!(status.unwrap().success());
+}
+
 #[test]
 fn the_exit_code_and_the_table_say_whether_the_client_conforms() {
     let folder = folder("with spaces");
     let client = folder.join("my bootstrap");
-    fs::copy(env!("CARGO_BIN_EXE_function-std"), &client).unwrap();
+    copy_function(&client);
     let client = client.to_str().unwrap();
     let mut steps = serde_json::json!([{"read": {"call": "next"}}, {"waits": {}}]);
     let vector = |name: &str, needs: &[&str], steps: &serde_json::Value| serde_json::json!({"name": name, "source": ["a page", "an RFC"], "needs": needs, "steps": steps});
@@ -269,7 +276,7 @@ sys.stdin.read()
 fn a_signal_ends_the_program_while_another_one_is_still_being_executed() {
     let folder = folder("slow");
     let file = folder.join("client");
-    fs::copy(env!("CARGO_BIN_EXE_function-std"), &file).unwrap();
+    copy_function(&file);
     let mut holder = Command::new("python3");
     holder.args(["-c", HOLDER]).arg(&file).stdin(Stdio::piped()).stdout(Stdio::piped());
     let Ok(mut holder) = holder.stderr(Stdio::null()).spawn() else {

@@ -4,6 +4,7 @@
 use std::process::Command;
 use std::time::Instant;
 
+use crate::program_files::copy_program;
 use crate::served::{Served, TELL, lab};
 use crate::support::{PATIENCE, is_stopped, lives, session, state_and_parent, wait_until};
 
@@ -207,10 +208,9 @@ fn a_process_that_cannot_be_killed_is_given_up() {
     std::fs::create_dir_all(&folder).unwrap();
     let mut cleared = Cleared(Vec::new(), folder.clone());
     let (tool, program) = (folder.join("setpriv"), folder.join("lambda-lab"));
-    let setpriv = ["/usr/bin/setpriv", "/bin/setpriv"]
-        .into_iter()
-        .find(|it| std::fs::copy(it, &tool).is_ok());
-    std::fs::copy(env!("CARGO_BIN_EXE_lambda-lab"), &program).unwrap();
+    let setpriv =
+        ["/usr/bin/setpriv", "/bin/setpriv"].into_iter().find(|it| copy_program(it, &tool));
+    assert!(copy_program(env!("CARGO_BIN_EXE_lambda-lab"), &program));
     let mode = |file, mode| {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
         std::fs::set_permissions(file, mode).unwrap();

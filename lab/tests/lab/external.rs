@@ -1,13 +1,13 @@
 //! External extensions and runtimes for tests: their processes are scripts, which only wait, and
 //! their calls are made by the test.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::PathBuf;
 
 use lambda_lab::{Function, Lab, Output};
 use tempfile::TempDir;
 
+use crate::program_files::write_program;
 use crate::support::{Connection, NEXT, PATIENCE, Response, of, request, wait_until};
 
 pub(crate) const REGISTER: &str = "POST /2020-01-01/extension/register";
@@ -42,8 +42,7 @@ impl Scripts {
         let file = self.file(name);
         let new = self.file(&format!("{name}.new"));
         let tell = "echo $AWS_LAMBDA_RUNTIME_API $$ >> \"$0.starts\"";
-        fs::write(&new, format!("#!/bin/sh\n{tell}\n{then}\n")).unwrap();
-        fs::set_permissions(&new, Permissions::from_mode(0o755)).unwrap();
+        write_program(&new, &format!("#!/bin/sh\n{tell}\n{then}\n"), "755");
         fs::rename(new, &file).unwrap();
         file
     }

@@ -25,6 +25,7 @@ mod output;
 mod pages;
 mod peak_memory;
 mod processes;
+mod program_files;
 mod programs;
 mod runtime_calls;
 mod served;

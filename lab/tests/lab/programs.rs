@@ -1,12 +1,12 @@
 //! What is given as the program: a command, a folder, or a zip archive.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::program_files::write_program;
 use crate::served::lab;
 
 /// A bootstrap that says where it runs.
@@ -14,8 +14,7 @@ const TELL: &str = "#!/bin/sh\necho in $PWD, task $LAMBDA_TASK_ROOT, runtime $LA
                     file $(cat data), arguments $@ >&2\npwd -P >&2\n";
 
 fn executable(file: &Path, text: &str) {
-    fs::write(file, text).unwrap();
-    fs::set_permissions(file, Permissions::from_mode(0o755)).unwrap();
+    write_program(file, text, "755");
 }
 
 /// What a function prints that exits at once.

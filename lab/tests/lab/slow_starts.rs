@@ -5,12 +5,12 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::program_files::write_program;
 use crate::served::{Served, lab};
 use crate::support::{Connection, is_stopped, lives, marked, wait_until};
 
@@ -84,8 +84,7 @@ impl Hung {
              exec {} --exact bootstrap --nocapture\n",
             bootstrap.display()
         );
-        std::fs::write(&program, script).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        write_program(&program, &script, "755");
         let mark = format!("LAB_TEST_HUNG={}-{name}", std::process::id());
         let path = std::env::var("PATH").unwrap();
         let mut command = lab();

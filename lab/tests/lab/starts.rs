@@ -1,9 +1,9 @@
 //! Programs that cannot be started, and a lab without descriptors: what is said, and what to do.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::program_files::write_program;
 use crate::served::{Served, lab};
 use crate::support::{Connection, wait_until};
 
@@ -11,10 +11,9 @@ use crate::support::{Connection, wait_until};
 struct Written(PathBuf);
 
 impl Written {
-    fn new(name: &str, content: &str, mode: u32) -> Self {
+    fn new(name: &str, content: &str, mode: &str) -> Self {
         let file = std::env::temp_dir().join(format!("lambda-lab-{}-{name}", std::process::id()));
-        std::fs::write(&file, content).unwrap();
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        write_program(&file, content, mode);
         Self(file)
     }
 }
@@ -28,14 +27,14 @@ impl Drop for Written {
 #[test]
 fn a_program_that_cannot_be_started_ends_the_lab_with_what_to_do() {
     for (name, content, mode, words) in [
-        ("mode", "#!/bin/sh\n", 0o644, "is not executable: run chmod +x "),
+        ("mode", "#!/bin/sh\n", "644", "is not executable: run chmod +x "),
         (
             "crlf",
             "#!/bin/sh\r\n",
-            0o755,
+            "755",
             "the interpreter \"/bin/sh\\r\" does not exist: the first",
         ),
-        ("none", "#!/no/such/python -u\n", 0o755, "the interpreter \"/no/such/python\" of its"),
+        ("none", "#!/no/such/python -u\n", "755", "the interpreter \"/no/such/python\" of its"),
     ] {
         let file = Written::new(name, content, mode);
         let output = lab().arg("run").arg(&file.0).output().unwrap();
@@ -49,7 +48,7 @@ fn a_program_that_cannot_be_started_ends_the_lab_with_what_to_do() {
 
 #[test]
 fn a_program_in_a_wrong_format_fails_the_invocation_with_what_to_do() {
-    let file = Written::new("format", "exec true\n", 0o755);
+    let file = Written::new("format", "exec true\n", "755");
     let output = lab().arg("run").arg(&file.0).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");

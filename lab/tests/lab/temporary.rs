@@ -11,6 +11,7 @@ use lambda_lab::Lab;
 use tempfile::TempDir;
 
 use crate::meeting::Meeting;
+use crate::program_files::copy_program;
 use crate::served::{Served, TELL};
 use crate::support::{function, wait_until};
 
@@ -84,7 +85,7 @@ fn as_another_user() -> Option<(TempDir, PathBuf, Vec<&'static str>)> {
     // Other users may not search the folders of root, or list those in `/tmp`.
     let folder = tempfile::Builder::new().prefix("lambda-lab-").tempdir_in("/var/tmp").unwrap();
     let program = folder.path().join("lambda-lab");
-    std::fs::copy(env!("CARGO_BIN_EXE_lambda-lab"), &program).unwrap();
+    assert!(copy_program(env!("CARGO_BIN_EXE_lambda-lab"), &program));
     let all = folder.path().join("all");
     std::fs::create_dir(&all).unwrap();
     for (path, mode) in [(folder.path(), 0o755), (&program, 0o755), (&all, 0o777)] {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use lambda_lab::{Function, Lab, Output};
 use tempfile::TempDir;
 
+use crate::program_files::write_program;
 use crate::served::Served;
 use crate::support::{PATIENCE, lives};
 
@@ -25,8 +26,7 @@ fn script(version: u32) -> String {
 /// Replaces the program as a linker does, by a new file.
 fn build(file: &Path, version: u32) {
     let new = file.with_extension("new");
-    fs::write(&new, script(version)).unwrap();
-    fs::set_permissions(&new, Permissions::from_mode(0o755)).unwrap();
+    write_program(&new, &script(version), "755");
     fs::rename(&new, file).unwrap();
 }
 
