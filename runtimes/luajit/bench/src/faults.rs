@@ -38,7 +38,7 @@ pub(crate) fn of(client: &Client) -> Result<[String; 5], String> {
     };
     lab.stop();
     let lab = start(client, raw, true)?;
-    let at = answer(&lab, r#"{"at":true}"#, "@/etc/hostname");
+    let at = answer(&lab, r#"{"at":true}"#, "@/proc/sys/kernel/ostype");
     lab.stop();
     Ok([success, format!("{failing}; {next}"), large, broken, at])
 }
