@@ -249,8 +249,8 @@ fn no_piece_is_accepted_while_the_previous_one_is_half_written() {
     assert!(matches!(host.client.exchange().finish(true), Err(CommandError::Unsent { .. })));
     let head = host.client.machine().unsent_len();
     host.client.exchange().sent(head);
-    // Neither before the client has encoded the first piece, nor after that.
-    assert!(matches!(host.client.exchange().chunk(1), Err(CommandError::Unsent { length: 6 })));
+    // Neither before the client has encoded the first piece, nor after that: then it has its frame.
+    assert!(matches!(host.client.exchange().chunk(1), Err(CommandError::Unsent { length: 3 })));
     assert_eq!(host.step(), Step::Write);
     assert!(matches!(host.client.exchange().chunk(1), Err(CommandError::Unsent { length: 6 })));
     host.client.exchange().sent(2);
