@@ -44,12 +44,12 @@ fn main() -> Result<(), Error> {
     if is_untyped {
         return runtime.run(|invocation, responder| {
             let order: Value = invocation.json()?;
-            responder.json(&invoice_of_value(&order))
+            responder.json(invoice_of_value(&order))
         });
     }
     runtime.run(|invocation, responder| {
         let order: Order<'_> = invocation.json()?;
-        responder.json(&invoice(&order))
+        responder.json(invoice(&order))
     })
 }
 
