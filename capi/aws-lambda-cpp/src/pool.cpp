@@ -131,10 +131,11 @@ std::unique_ptr<session> pool::take_idle(sessions &sessions)
     return taken;
 }
 
-/// A session for an answer to this invocation, and the id of the attempt, if it is known; null if there
-/// can be no such invocation.
+/// A session for an answer to this invocation, and the id of the attempt, if it is known. Null if there
+/// can be no such invocation, or if the runtime has ended and the class has not received it; then
+/// `failure` is what the caller gets.
 std::unique_ptr<session> pool::take_for(sessions &sessions, const std::string &request_id,
-                                        std::string &attempt_id)
+                                        std::string &attempt_id, response_code &failure)
 {
     std::unique_ptr<session> taken;
     {
@@ -151,6 +152,9 @@ std::unique_ptr<session> pool::take_for(sessions &sessions, const std::string &r
             sessions.in_flight.erase(std::next(found).base());
             if (taken != nullptr)
                 return taken;
+        } else if (sessions.end != response_code::REQUEST_NOT_MADE) {
+            failure = sessions.end;
+            return nullptr;
         }
         if (!sessions.idle.empty()) {
             taken = std::move(sessions.idle.back());
@@ -162,6 +166,7 @@ std::unique_ptr<session> pool::take_for(sessions &sessions, const std::string &r
     if (taken->adopt(request_id, attempt_id))
         return taken;
     log("a request id that the service cannot have sent");
+    failure = response_code::REQUEST_NOT_MADE;
     return nullptr;
 }
 
@@ -214,13 +219,11 @@ runtime::post_outcome pool::post(const std::string &request_id, const std::strin
                                  const invocation_response &response, bool is_success)
 {
     const std::shared_ptr<sessions> mine = of_this_process();
-    response_code end;
-    if (has_ended(*mine, end))
-        return end;
+    response_code failure;
     std::string attempt = attempt_id;
-    std::unique_ptr<session> session = take_for(*mine, request_id, attempt);
+    std::unique_ptr<session> session = take_for(*mine, request_id, attempt, failure);
     if (session == nullptr)
-        return response_code::REQUEST_NOT_MADE;
+        return failure;
     runtime::post_outcome outcome =
         is_success ? session->respond(response.get_content_type(), response.get_payload())
                    : session->fail(report_of(response.get_payload(), response.get_xray_response()));

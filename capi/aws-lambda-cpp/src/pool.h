@@ -50,7 +50,7 @@ private:
     std::shared_ptr<sessions> of_this_process();
     std::unique_ptr<session> take_idle(sessions &sessions);
     std::unique_ptr<session> take_for(sessions &sessions, const std::string &request_id,
-                                      std::string &attempt_id);
+                                      std::string &attempt_id, http::response_code &failure);
     void give_back(sessions &sessions, const std::string &request_id, const std::string &attempt_id,
                    std::unique_ptr<session> session);
     void note_end(sessions &sessions, session &session);

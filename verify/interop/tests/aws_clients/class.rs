@@ -265,6 +265,37 @@ fn after_a_reply_of_500_every_call_fails_at_once() {
 }
 
 #[test]
+fn after_a_reply_of_500_what_is_in_flight_elsewhere_is_still_answered() {
+    let service = Service::start();
+    let mut process = call_with(
+        &service,
+        &["next", "next", "success|1|one", "success|2|two", "next", "success|3|three"],
+        &[("AWS_LAMBDA_MAX_CONCURRENCY", "2")],
+    );
+    let mut first = asking(&service);
+    first.send(event("1", "a").bytes());
+    let mut second = asking(&service);
+    second.send(event("2", "b").bytes());
+    first.request().assert_response("1");
+    first.answer(500, "", "");
+    let answer = second.request();
+    answer.assert_response("2");
+    assert_eq!(answer.header("Lambda-Runtime-Invocation-Id"), Some("b"));
+    second.take_answer();
+    assert_said(
+        &mut process,
+        &[
+            "next ok 1 a event",
+            "next ok 2 b event",
+            "success 500",
+            "success ok",
+            "next 500",
+            "success 500",
+        ],
+    );
+}
+
+#[test]
 fn what_arrives_unasked_is_not_the_reply_to_an_adopted_answer() {
     let service = Service::start();
     let mut process = call(&service, &["next", "success|1|one", "success|2|two"]);

@@ -101,7 +101,8 @@ class pool;
 ///
 /// Calls retry while that can lose or duplicate nothing. Failures are the status of the reply, or
 /// REQUEST_NOT_MADE if there was none; a line on standard error says why. After a reply that ends the
-/// runtime, such as a 500, every later call fails with that status.
+/// runtime, such as a 500, every later call fails with that status, except answers to invocations that
+/// are still in flight.
 class runtime {
 public:
     using next_outcome = outcome<invocation_request, http::response_code>;
