@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -278,7 +277,10 @@ response_code session::end_of_runtime()
     std::size_t length;
     if (lambda_proto_client_end(m_client, &text, &length) != LAMBDA_PROTO_END_SERVICE)
         return response_code::REQUEST_NOT_MADE;
-    int status = m_begun == sizeof m_beginning ? std::atoi(m_beginning + 9) : 0;
+    int status = 0;
+    // The three digits after "HTTP/1.1 ".
+    for (std::size_t at = 9; at < m_begun && m_beginning[at] >= '0' && m_beginning[at] <= '9'; at++)
+        status = 10 * status + (m_beginning[at] - '0');
     return static_cast<response_code>(status > 299 ? status : 500);
 }
 
