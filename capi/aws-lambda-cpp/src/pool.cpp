@@ -105,25 +105,33 @@ std::unique_ptr<session> pool::take_idle(sessions &sessions)
     std::unique_ptr<session> taken;
     {
         const std::lock_guard<std::mutex> guard(sessions.mutex);
-        if (!sessions.idle.empty()) {
-            taken = std::move(sessions.idle.back());
-            sessions.idle.pop_back();
-            return taken;
-        }
         // The service has at most one invocation in flight for each slot. So most of these were
         // answered elsewhere, and the oldest is the likeliest. If it is answered here after all,
         // another session adopts it.
         const std::size_t most = m_settings.slots == 1 ? 1 : 2 * m_settings.slots;
         std::size_t held = 0;
-        for (flight &flight : sessions.in_flight)
+        for (const flight &flight : sessions.in_flight)
             held += flight.received_by != nullptr;
+        for (flight &flight : sessions.in_flight) {
+            if (held <= most)
+                break;
+            if (flight.received_by != nullptr) {
+                flight.received_by.reset();
+                held--;
+            }
+        }
+        while (sessions.in_flight.size() > most + REMEMBERED)
+            sessions.in_flight.pop_front();
+        if (!sessions.idle.empty()) {
+            taken = std::move(sessions.idle.back());
+            sessions.idle.pop_back();
+            return taken;
+        }
         for (flight &flight : sessions.in_flight)
             if (held >= most && flight.received_by != nullptr) {
                 taken = std::move(flight.received_by);
                 break;
             }
-        if (sessions.in_flight.size() > most + REMEMBERED)
-            sessions.in_flight.pop_front();
     }
     if (taken == nullptr)
         return std::unique_ptr<session>(new session(m_settings));

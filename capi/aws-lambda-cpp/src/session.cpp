@@ -88,6 +88,9 @@ bool session::next(invocation_request &request, response_code &failure)
         switch (step) {
         case LAMBDA_PROTO_STEP_ANSWER:
             copy_event(request);
+            // As a C string it would be another id. An answer without one gets that of the session.
+            if (request.invocation_id.find('\0') != std::string::npos)
+                request.invocation_id.clear();
             // The clients pass ids on as C strings, and would answer another invocation.
             if (request.request_id.find('\0') == std::string::npos)
                 return true;

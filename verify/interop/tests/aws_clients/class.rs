@@ -342,6 +342,48 @@ fn an_invocation_with_a_nul_in_its_id_fails_and_another_one_is_asked_for() {
 }
 
 #[test]
+fn an_attempt_id_with_a_nul_is_none() {
+    let service = Service::start();
+    let calls = ["next", "success3|1||one", "next", "success|2|two"];
+    let mut process = call(&service, &calls);
+    let mut connection = asking(&service);
+    connection.send(event("1", "a\0b").bytes());
+    connection.request().assert_response("1");
+    connection.take_answer();
+    connection.expect_next();
+    connection.send(event("2", "c\0d").bytes());
+    connection.request().assert_response("2");
+    connection.take_answer();
+    let lines = ["next ok 1  event", "success3 ok", "next ok 2  event", "success ok"];
+    assert_said(&mut process, &lines);
+    service.expect_no_connection();
+}
+
+#[test]
+fn sessions_that_nobody_answers_do_not_pile_up() {
+    let service = Service::start();
+    // Each answer for an invocation of another client leaves an idle session, which `next` takes.
+    let calls = ["next", "success|x|x", "next", "success|x|x", "next", "success|x|x", "next"];
+    let mut process = call(&service, &calls);
+    let mut idle = asking(&service);
+    let mut held = Vec::new();
+    for id in ["1", "2", "3"] {
+        idle.send(event(id, "a").bytes());
+        held.push(idle);
+        idle = service.connection();
+        idle.request().assert_response("x");
+        idle.take_answer();
+        idle.expect_next();
+    }
+    // At most one invocation is in flight, so the first connections are of no use.
+    held.remove(0).expect_end();
+    idle.send(event("4", "a").bytes());
+    let next = ["next ok 1 a event", "next ok 2 a event", "next ok 3 a event", "next ok 4 a event"];
+    let x = "success ok";
+    assert_said(&mut process, &[next[0], x, next[1], x, next[2], x, next[3]]);
+}
+
+#[test]
 fn a_report_is_sent_as_it_is_or_cut_if_it_is_longer_than_a_mebibyte() {
     let service = Service::start();
     let mut process = call(
