@@ -136,18 +136,28 @@ void run_handler(const std::function<invocation_response(const invocation_reques
         detail::log(lambda_proto_error_text(LAMBDA_PROTO_ERROR_ENVIRONMENT));
         return;
     }
-    runtime client(endpoint);
+    detail::pool pool(endpoint, std::string());
     for (;;) {
-        const runtime::next_outcome next = client.get_next();
+        const runtime::next_outcome next =
+            guarded<runtime::next_outcome>([&] { return pool.next(); });
         if (!next.is_success())
             return;
         const invocation_request &request = next.get_result();
-        const invocation_response response = call(handler, request);
-        const runtime::post_outcome posted = response.is_success()
-            ? client.post_success(request.request_id, response, request.invocation_id)
-            : client.post_failure(request.request_id, response, request.invocation_id);
-        // A refusal ends its invocation only, and get_next() knows whether the runtime is over.
-        (void)posted;
+        const auto post = [&](const invocation_response &response) {
+            // A refusal ends its invocation only, and next() knows whether the runtime is over.
+            guarded<runtime::post_outcome>([&] {
+                return pool.post(request.request_id, request.invocation_id, response,
+                                 response.is_success());
+            });
+        };
+        post(call(handler, request));
+        if (!pool.has_in_flight(request.request_id))
+            continue;
+        // Nothing was sent, because the response is not one.
+        post(invocation_response::failure("the response could not be sent: the log says why",
+                                          "Runtime.InvalidResponse"));
+        if (pool.has_in_flight(request.request_id))
+            return;
     }
 }
 

@@ -148,7 +148,12 @@ int main(int count, char **arguments)
                                                  "application/json", false, "")));
         else if (is("init")) // report
             posted(call, client.post_init_error(runtime_response(parts[1], "application/json", "")));
-        else if (is("fork")) {
+        else if (is("handler")) { // content type
+            run_handler([&](const invocation_request &request) {
+                return invocation_response::success(request.payload, parts[1]);
+            });
+            say(call, "returned");
+        } else if (is("fork")) {
             const pid_t child = fork();
             int status = 1;
             if (child > 0) {

@@ -207,6 +207,25 @@ fn an_id_or_type_that_cannot_be_sent_is_refused_without_a_request() {
 }
 
 #[test]
+fn run_handler_reports_a_response_that_cannot_be_sent() {
+    for content_type in ["a\r\nb: c".to_owned(), "a".repeat(257)] {
+        let service = Service::start();
+        let mut process = call(&service, &[&format!("handler|{content_type}")]);
+        let mut connection = asking(&service);
+        for (id, attempt) in [("1", "a"), ("2", "b")] {
+            connection.send(event(id, attempt).bytes());
+            let report = connection.request();
+            report.assert_error(id, "Runtime.InvalidResponse");
+            assert_eq!(report.header("Lambda-Runtime-Invocation-Id"), Some(attempt));
+            connection.take_answer();
+            connection.expect_next();
+        }
+        connection.answer(500, "", "");
+        assert_said(&mut process, &["handler returned"]);
+    }
+}
+
+#[test]
 fn a_forked_process_has_connections_of_its_own() {
     let service = Service::start();
     let calls = ["next", "success|1|one", "fork", "next", "success|2|two"];

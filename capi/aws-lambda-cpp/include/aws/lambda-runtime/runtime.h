@@ -141,7 +141,8 @@ private:
 
 /// Asks for invocations, one after the other, and answers each with what the handler returns. Returns
 /// when there are no more, which is never a success: exit with a code other than 0. An exception of the
-/// handler is reported as an error of its invocation.
+/// handler is reported as an error of its invocation. So is a response that cannot be sent, because its
+/// content type has a control character or more than 256 bytes: as Runtime.InvalidResponse.
 void run_handler(const std::function<invocation_response(const invocation_request &)> &handler);
 
 } // namespace lambda_runtime
