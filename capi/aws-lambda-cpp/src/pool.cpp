@@ -146,6 +146,7 @@ std::unique_ptr<session> pool::take_for(sessions &sessions, const std::string &r
                                         std::string &attempt_id, response_code &failure)
 {
     std::unique_ptr<session> taken;
+    bool is_ambiguous = false;
     {
         const std::lock_guard<std::mutex> guard(sessions.mutex);
         // The latest attempt, if the caller does not say which.
@@ -155,20 +156,31 @@ std::unique_ptr<session> pool::take_for(sessions &sessions, const std::string &r
                     && (attempt_id.empty() || flight.attempt_id == attempt_id);
             });
         if (found != sessions.in_flight.rend()) {
+            // The caller may mean another attempt. So the answer carries no attempt id.
+            if (attempt_id.empty()) {
+                is_ambiguous = found->is_ambiguous;
+                for (flight &other : sessions.in_flight)
+                    if (other.request_id == request_id && other.attempt_id != found->attempt_id)
+                        is_ambiguous = other.is_ambiguous = true;
+            }
             taken = std::move(found->received_by);
-            attempt_id = found->attempt_id;
+            if (!is_ambiguous)
+                attempt_id = found->attempt_id;
             sessions.in_flight.erase(std::next(found).base());
-            if (taken != nullptr)
+            if (taken != nullptr && !is_ambiguous)
                 return taken;
         } else if (sessions.end != response_code::REQUEST_NOT_MADE) {
             failure = sessions.end;
             return nullptr;
         }
-        if (!sessions.idle.empty()) {
+        if (taken == nullptr && !sessions.idle.empty()) {
             taken = std::move(sessions.idle.back());
             sessions.idle.pop_back();
+            is_ambiguous = false;
         }
     }
+    if (taken != nullptr && is_ambiguous)
+        taken->begin_anew(); // it would send the attempt id
     if (taken == nullptr)
         taken.reset(new session(m_settings));
     if (taken->adopt(request_id, attempt_id))
@@ -184,7 +196,7 @@ void pool::give_back(sessions &sessions, const std::string &request_id,
     // The answer was wrong, and nothing was sent: another one may follow.
     if (session->has_invocation()) {
         const std::lock_guard<std::mutex> guard(sessions.mutex);
-        sessions.in_flight.push_back(flight{request_id, attempt_id, std::move(session)});
+        sessions.in_flight.push_back(flight(request_id, attempt_id, std::move(session)));
         return;
     }
     if (!session->is_idle()) {
@@ -209,7 +221,7 @@ runtime::next_outcome pool::next()
         return failure;
     }
     const std::lock_guard<std::mutex> guard(mine->mutex);
-    mine->in_flight.push_back(flight{request.request_id, request.invocation_id, std::move(session)});
+    mine->in_flight.push_back(flight(request.request_id, request.invocation_id, std::move(session)));
     return runtime::next_outcome(std::move(request));
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "session.h"
 
@@ -31,10 +32,19 @@ public:
 
 private:
     struct flight {
+        flight(const std::string &request_id, const std::string &attempt_id,
+               std::unique_ptr<session> received_by)
+            : request_id(request_id), attempt_id(attempt_id), received_by(std::move(received_by))
+        {
+        }
+
         std::string request_id;
         std::string attempt_id;
         /// Null if the session was given other work.
         std::unique_ptr<session> received_by;
+        /// Another attempt was in flight when one of the two was answered, and the caller did not say
+        /// which.
+        bool is_ambiguous = false;
     };
 
     /// What belongs to one process.

@@ -163,6 +163,41 @@ fn one_thread_answers_while_another_waits_for_an_invocation() {
 }
 
 #[test]
+fn an_answer_that_may_be_of_either_attempt_carries_no_attempt_id() {
+    const SLOTS: &[(&str, &str)] = &[("AWS_LAMBDA_MAX_CONCURRENCY", "2")];
+    let service = Service::start();
+    let calls = ["next", "next", "success|1|one", "success|1|two"];
+    let mut process = call_with(&service, &calls, SLOTS);
+    let mut first = asking(&service);
+    first.send(event("1", "a").bytes());
+    let mut second = asking(&service);
+    second.send(event("1", "b").bytes());
+    for connection in [&mut second, &mut first] {
+        let answer = connection.request();
+        answer.assert_response("1");
+        assert_eq!(answer.header("Lambda-Runtime-Invocation-Id"), None);
+        connection.take_answer();
+    }
+    let next = ["next ok 1 a event", "next ok 1 b event"];
+    assert_said(&mut process, &[next[0], next[1], "success ok", "success ok"]);
+
+    // The first answer says which, so the second is of the other one.
+    let service = Service::start();
+    let calls = ["next", "next", "success3|1|b|one", "success|1|two"];
+    let mut process = call_with(&service, &calls, SLOTS);
+    let mut first = asking(&service);
+    first.send(event("1", "a").bytes());
+    let mut second = asking(&service);
+    second.send(event("1", "b").bytes());
+    for (connection, attempt) in [(&mut second, "b"), (&mut first, "a")] {
+        let answer = connection.request();
+        assert_eq!(answer.header("Lambda-Runtime-Invocation-Id"), Some(attempt));
+        connection.take_answer();
+    }
+    assert_said(&mut process, &[next[0], next[1], "success3 ok", "success ok"]);
+}
+
+#[test]
 fn an_id_that_is_not_in_flight_may_be_posted_and_may_be_percent_encoded() {
     let service = Service::start();
     let calls = [
