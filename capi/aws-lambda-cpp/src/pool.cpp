@@ -23,6 +23,9 @@ constexpr std::size_t SPARE_SESSIONS = 2;
 /// after all, its answer carries the id of its attempt.
 constexpr std::size_t REMEMBERED = 256;
 
+/// The longest id that core accepts.
+constexpr std::size_t MAX_ID = 256;
+
 /// How often this process or one that it comes from was forked. Python makes its client before it
 /// forks its workers, and no two processes may use the same connection.
 std::atomic<unsigned> generation(0);
@@ -59,8 +62,15 @@ pool::pool(const std::string &endpoint, const std::string &user_agent)
     : m_settings{endpoint, is_user_agent(user_agent) ? user_agent : std::string(), slots()}
 {
     watch_forks();
-    m_sessions = std::make_shared<sessions>();
-    m_sessions->generation = generation;
+    m_sessions = new_sessions();
+}
+
+std::shared_ptr<pool::sessions> pool::new_sessions()
+{
+    auto fresh = std::make_shared<sessions>();
+    fresh->generation = generation;
+    fresh->idle.reserve(m_settings.slots + SPARE_SESSIONS);
+    return fresh;
 }
 
 /// The sessions; new ones in a process that was forked since.
@@ -68,8 +78,7 @@ std::shared_ptr<pool::sessions> pool::of_this_process()
 {
     std::shared_ptr<sessions> present = std::atomic_load(&m_sessions);
     while (present->generation != generation) {
-        auto fresh = std::make_shared<sessions>();
-        fresh->generation = generation;
+        const std::shared_ptr<sessions> fresh = new_sessions();
         if (!std::atomic_compare_exchange_strong(&m_sessions, &present, fresh))
             continue;
         // Close what was inherited. The lock is free unless another thread was at work when the
@@ -139,13 +148,14 @@ std::unique_ptr<session> pool::take_idle(sessions &sessions)
     return taken;
 }
 
-/// A session for an answer to this invocation, and the id of the attempt, if it is known. Null if there
-/// can be no such invocation, or if the runtime has ended and the class has not received it; then
-/// `failure` is what the caller gets.
-std::unique_ptr<session> pool::take_for(sessions &sessions, const std::string &request_id,
-                                        std::string &attempt_id, response_code &failure)
+/// Finds a session for an answer to this invocation, and the id of the attempt, if it is known. Fails
+/// if there can be no such invocation, or if the runtime has ended and the class has not received it;
+/// then `failure` is what the caller gets.
+bool pool::take_for(sessions &sessions, flight &wanted, response_code &failure)
 {
-    std::unique_ptr<session> taken;
+    const std::string &request_id = wanted.request_id;
+    std::string &attempt_id = wanted.attempt_id;
+    std::unique_ptr<session> &taken = wanted.received_by;
     bool is_ambiguous = false;
     {
         const std::lock_guard<std::mutex> guard(sessions.mutex);
@@ -165,13 +175,13 @@ std::unique_ptr<session> pool::take_for(sessions &sessions, const std::string &r
             }
             taken = std::move(found->received_by);
             if (!is_ambiguous)
-                attempt_id = found->attempt_id;
+                attempt_id.swap(found->attempt_id);
             sessions.in_flight.erase(std::next(found).base());
             if (taken != nullptr && !is_ambiguous)
-                return taken;
+                return true;
         } else if (sessions.end != response_code::REQUEST_NOT_MADE) {
             failure = sessions.end;
-            return nullptr;
+            return false;
         }
         if (taken == nullptr && !sessions.idle.empty()) {
             taken = std::move(sessions.idle.back());
@@ -184,19 +194,20 @@ std::unique_ptr<session> pool::take_for(sessions &sessions, const std::string &r
     if (taken == nullptr)
         taken.reset(new session(m_settings));
     if (taken->adopt(request_id, attempt_id))
-        return taken;
+        return true;
     log("a request id that the service cannot have sent");
     failure = response_code::REQUEST_NOT_MADE;
-    return nullptr;
+    return false;
 }
 
-void pool::give_back(sessions &sessions, const std::string &request_id,
-                     const std::string &attempt_id, std::unique_ptr<session> session)
+/// Takes the session back. Needs no memory: there may be none, and what is in flight must stay.
+void pool::give_back(sessions &sessions, std::list<flight> &answered)
 {
+    std::unique_ptr<session> &session = answered.front().received_by;
     // The answer was wrong, and nothing was sent: another one may follow.
     if (session->has_invocation()) {
         const std::lock_guard<std::mutex> guard(sessions.mutex);
-        sessions.in_flight.push_back(flight(request_id, attempt_id, std::move(session)));
+        sessions.in_flight.splice(sessions.in_flight.end(), answered);
         return;
     }
     if (!session->is_idle()) {
@@ -215,13 +226,20 @@ runtime::next_outcome pool::next()
     response_code failure;
     if (has_ended(*mine, failure))
         return failure;
-    std::unique_ptr<session> session = take_idle(*mine);
-    if (!session->next(request, failure)) {
-        note_end(*mine, *session);
+    // An invocation that was received must not be lost for want of memory.
+    std::list<flight> received(1);
+    flight &flight = received.front();
+    flight.request_id.reserve(MAX_ID);
+    flight.attempt_id.reserve(MAX_ID);
+    flight.received_by = take_idle(*mine);
+    if (!flight.received_by->next(request, failure)) {
+        note_end(*mine, *flight.received_by);
         return failure;
     }
+    flight.request_id = request.request_id;
+    flight.attempt_id = request.invocation_id;
     const std::lock_guard<std::mutex> guard(mine->mutex);
-    mine->in_flight.push_back(flight(request.request_id, request.invocation_id, std::move(session)));
+    mine->in_flight.splice(mine->in_flight.end(), received);
     return runtime::next_outcome(std::move(request));
 }
 
@@ -240,14 +258,21 @@ runtime::post_outcome pool::post(const std::string &request_id, const std::strin
 {
     const std::shared_ptr<sessions> mine = of_this_process();
     response_code failure;
-    std::string attempt = attempt_id;
-    std::unique_ptr<session> session = take_for(*mine, request_id, attempt, failure);
-    if (session == nullptr)
+    // What needs memory comes before the session is taken, which is lost with an exception.
+    const failure_report report =
+        is_success ? failure_report()
+                   : report_of(response.get_payload(), response.get_xray_response());
+    std::list<flight> answered(1);
+    flight &flight = answered.front();
+    flight.request_id = request_id;
+    flight.attempt_id = attempt_id;
+    if (!take_for(*mine, flight, failure))
         return failure;
-    runtime::post_outcome outcome =
-        is_success ? session->respond(response.get_content_type(), response.get_payload())
-                   : session->fail(report_of(response.get_payload(), response.get_xray_response()));
-    give_back(*mine, request_id, attempt, std::move(session));
+    session &session = *flight.received_by;
+    const runtime::post_outcome outcome =
+        is_success ? session.respond(response.get_content_type(), response.get_payload())
+                   : session.fail(report);
+    give_back(*mine, answered);
     return outcome;
 }
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <utility>
+#include <vector>
 
 #include "session.h"
 
@@ -32,12 +32,6 @@ public:
 
 private:
     struct flight {
-        flight(const std::string &request_id, const std::string &attempt_id,
-               std::unique_ptr<session> received_by)
-            : request_id(request_id), attempt_id(attempt_id), received_by(std::move(received_by))
-        {
-        }
-
         std::string request_id;
         std::string attempt_id;
         /// Null if the session was given other work.
@@ -51,18 +45,18 @@ private:
     struct sessions {
         std::mutex mutex;
         unsigned generation;
-        std::list<std::unique_ptr<session>> idle;
+        /// Has room for all that may be in it.
+        std::vector<std::unique_ptr<session>> idle;
         std::list<flight> in_flight;
         /// The status with which the service has ended the runtime.
         http::response_code end = http::response_code::REQUEST_NOT_MADE;
     };
 
     std::shared_ptr<sessions> of_this_process();
+    std::shared_ptr<sessions> new_sessions();
     std::unique_ptr<session> take_idle(sessions &sessions);
-    std::unique_ptr<session> take_for(sessions &sessions, const std::string &request_id,
-                                      std::string &attempt_id, http::response_code &failure);
-    void give_back(sessions &sessions, const std::string &request_id, const std::string &attempt_id,
-                   std::unique_ptr<session> session);
+    bool take_for(sessions &sessions, flight &wanted, http::response_code &failure);
+    void give_back(sessions &sessions, std::list<flight> &answered);
     void note_end(sessions &sessions, session &session);
     bool has_ended(sessions &sessions, http::response_code &end);
 

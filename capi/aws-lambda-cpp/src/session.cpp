@@ -87,17 +87,24 @@ bool session::next(invocation_request &request, response_code &failure)
         std::int32_t code, step = pump();
         switch (step) {
         case LAMBDA_PROTO_STEP_ANSWER:
-            copy_event(request);
-            // As a C string it would be another id. An answer without one gets that of the session.
-            if (request.invocation_id.find('\0') != std::string::npos)
-                request.invocation_id.clear();
-            // The clients pass ids on as C strings, and would answer another invocation.
-            if (request.request_id.find('\0') == std::string::npos)
-                return true;
-            log("an invocation whose request id contains NUL has failed");
-            request = invocation_request();
-            code = report(failure_report{"Runtime.InvalidRequestId",
-                                         "the request id contains NUL", "", ""});
+            try {
+                copy_event(request);
+                // As a C string it would be another id. An answer without one gets that of the session.
+                if (request.invocation_id.find('\0') != std::string::npos)
+                    request.invocation_id.clear();
+                // The clients pass ids on as C strings, and would answer another invocation.
+                if (request.request_id.find('\0') == std::string::npos)
+                    return true;
+                log("an invocation whose request id contains NUL has failed");
+                request = invocation_request();
+                code = report(failure_report{"Runtime.InvalidRequestId",
+                                             "the request id contains NUL", "", ""});
+            } catch (const std::bad_alloc &) {
+                log("an invocation has failed: no memory for a copy of its event");
+                request = invocation_request();
+                code = report(failure_report{"Runtime.EventTooLarge",
+                                             "no memory for a copy of the event", "", ""});
+            }
             if (code < 0) {
                 failure = over(code);
                 return false;

@@ -3,10 +3,13 @@
 #include <aws/lambda-runtime/runtime.h>
 #include <aws/lambda-runtime/version.h>
 
+#include <atomic>
 #include <cassert>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -27,6 +30,21 @@ static std::vector<std::string> split(const std::string &argument)
     parts.push_back(argument.substr(at));
     return parts;
 }
+
+/// Larger allocations fail.
+static std::atomic<std::size_t> largest_allocation(SIZE_MAX);
+
+void *operator new(std::size_t size)
+{
+    void *memory = size <= largest_allocation ? std::malloc(size == 0 ? 1 : size) : nullptr;
+    if (memory == nullptr)
+        throw std::bad_alloc();
+    return memory;
+}
+
+void operator delete(void *memory) noexcept { std::free(memory); }
+
+void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
 
 static std::string repeated(const std::string &text, int times)
 {
@@ -146,7 +164,15 @@ int main(int count, char **arguments)
                              invocation_response("{\"trace\":[" + repeated("\"frame\",", std::stoi(parts[2]))
                                                      + "[{}]],\"errorType\":\"A.B\",\"errorMessage\":\"\\u00e9\\ud83e\\udd80\"}",
                                                  "application/json", false, "")));
-        else if (is("init")) // report
+        else if (is("memory")) // the largest allocation
+            largest_allocation = std::stoul(parts[1]);
+        else if (is("starved")) { // id, length of the report, the largest allocation
+            const invocation_response report(std::string(std::stoul(parts[2]), 'e'),
+                                             "application/json", false, "");
+            largest_allocation = std::stoul(parts[3]);
+            posted(call, client.post_failure(parts[1], report));
+            largest_allocation = SIZE_MAX;
+        } else if (is("init")) // report
             posted(call, client.post_init_error(runtime_response(parts[1], "application/json", "")));
         else if (is("handler")) { // content type
             run_handler([&](const invocation_request &request) {

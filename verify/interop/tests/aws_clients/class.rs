@@ -396,6 +396,39 @@ fn an_invocation_with_a_nul_in_its_id_fails_and_another_one_is_asked_for() {
 }
 
 #[test]
+fn without_memory_an_invocation_is_reported_or_stays_in_flight() {
+    let service = Service::start();
+    let calls = ["next", "success|1|one", "memory|50000", "next"];
+    let mut process = call(&service, &calls);
+    let mut connection = asking(&service);
+    let large =
+        |id: &str| Event::new(id, "e".repeat(100_000)).header("Lambda-Runtime-Invocation-Id", "a");
+    connection.send(large("1").bytes());
+    connection.request().assert_response("1");
+    connection.take_answer();
+    connection.expect_next();
+    // The session has room for it now, and the copy has none.
+    connection.send(large("2").bytes());
+    connection.request().assert_error("2", "Runtime.EventTooLarge");
+    connection.take_answer();
+    connection.expect_next();
+    connection.send(event("3", "a").bytes());
+    let first = format!("next ok 1 a {}", "e".repeat(100_000));
+    assert_said(&mut process, &[&first, "success ok", "next ok 3 a event"]);
+
+    let service = Service::start();
+    let calls = ["next", "starved|1|100000|50000", "success|1|one"];
+    let mut process = call(&service, &calls);
+    let mut connection = asking(&service);
+    connection.send(event("1", "a").bytes());
+    let answer = connection.request();
+    answer.assert_response("1");
+    assert_eq!(answer.header("Lambda-Runtime-Invocation-Id"), Some("a"));
+    connection.take_answer();
+    assert_said(&mut process, &["next ok 1 a event", "starved -1", "success ok"]);
+}
+
+#[test]
 fn an_attempt_id_with_a_nul_is_none() {
     let service = Service::start();
     let calls = ["next", "success3|1||one", "next", "success|2|two"];
