@@ -2,11 +2,13 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <utility>
 
 #include <cxxabi.h>
 #include <errno.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "aws/lambda-runtime/version.h"
@@ -181,16 +183,38 @@ const char *get_version() { return lambda_proto_version(); }
 
 namespace detail {
 
-void log(const char *text, std::size_t length) { log(std::string(text, length)); }
+namespace {
 
-void log(const std::string &text)
+iovec part(const char *text, std::size_t length) noexcept
 {
-    // One write, so that lines of several threads do not mix.
-    const std::string line = "lambda_proto: " + text + "\n";
+    return iovec{const_cast<char *>(text), length}; // writev() only reads it
+}
+
+/// Writes all parts at once, so that lines of several threads do not mix.
+void write_line(const iovec *parts, int count) noexcept
+{
     ssize_t written;
     do
-        written = write(STDERR_FILENO, line.data(), line.size());
+        written = writev(STDERR_FILENO, parts, count);
     while (written < 0 && errno == EINTR);
+}
+
+constexpr char PREFIX[] = "lambda_proto: ";
+
+} // namespace
+
+void log(const char *text, std::size_t length) noexcept
+{
+    const iovec line[] = {part(PREFIX, sizeof PREFIX - 1), part(text, length), part("\n", 1)};
+    write_line(line, 3);
+}
+
+void log(const char *text, const char *more, const char *rest) noexcept
+{
+    const iovec line[] = {part(PREFIX, sizeof PREFIX - 1), part(text, std::strlen(text)),
+                          part(more, std::strlen(more)), part(rest, std::strlen(rest)),
+                          part("\n", 1)};
+    write_line(line, 5);
 }
 
 } // namespace detail

@@ -243,7 +243,7 @@ runtime::post_outcome session::fail_init(const failure_report &report)
 runtime::post_outcome session::settle(std::int32_t code)
 {
     if (code < 0) {
-        log(std::string("the answer was not sent: ") + lambda_proto_error_text(code));
+        log("the answer was not sent: ", lambda_proto_error_text(code));
         return response_code::REQUEST_NOT_MADE;
     }
     const std::int32_t step = pump();
@@ -398,11 +398,11 @@ std::int32_t session::reach()
             return lambda_proto_client_connected(m_client);
         }
         if (steady_clock::now() - began >= patience) {
-            log("no connection to the Runtime API, giving up: " + reason);
+            log("no connection to the Runtime API, giving up: ", reason.c_str());
             return LAMBDA_PROTO_ERROR_UNREACHABLE;
         }
         if (failed == 0)
-            log("no connection to the Runtime API: " + reason + "; trying again");
+            log("no connection to the Runtime API: ", reason.c_str(), "; trying again");
     }
 }
 

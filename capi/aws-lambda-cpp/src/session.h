@@ -99,9 +99,9 @@ private:
     std::size_t m_begun = 0;
 };
 
-/// Writes a line to standard error.
-void log(const char *text, std::size_t length);
-void log(const std::string &text);
+/// Writes a line to standard error, of one to three parts. Needs no memory: there may be none.
+void log(const char *text, std::size_t length) noexcept;
+void log(const char *text, const char *more = "", const char *rest = "") noexcept;
 
 } // namespace detail
 } // namespace lambda_runtime
