@@ -119,8 +119,10 @@ invocation_response call(const std::function<invocation_response(const invocatio
 {
     try {
         return handler(request);
+#ifdef __GLIBCXX__
     } catch (const abi::__forced_unwind &) {
         throw; // a cancelled thread
+#endif
     } catch (const std::exception &error) {
         return invocation_response::failure(error.what(), "Function.Exception");
     } catch (...) {

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <new>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include <sys/wait.h>
@@ -108,6 +109,12 @@ static void facts()
     check(response.has_header("x-a") && response.get_header("X-a") == "1", "header");
     check(!response.has_header("x") && response.get_header("x").empty(), "no header");
     check(response.get_body() == "ab" && response.get_response_code() == response_code::GONE, "body");
+
+    check(static_cast<int>(response_code::IM_A_TEAPOT) == 418
+              && static_cast<int>(response_code::INSUFFICIENT_STORAGE) == 507
+              && static_cast<int>(response_code::NETWORK_CONNECT_TIMEOUT) == 599,
+          "statuses");
+    check(std::is_convertible<std::string, const runtime &>::value, "an endpoint is a runtime");
 
     char version[32];
     std::snprintf(version, sizeof version, "%u.%u.%u", get_version_major(), get_version_minor(),

@@ -9,7 +9,8 @@
 namespace aws {
 namespace http {
 
-/// A status of the registry of HTTP status codes; other numbers are possible. REQUEST_NOT_MADE means
+/// A status of HTTP, under the names of aws-lambda-cpp; other numbers are possible. The numbers are
+/// those of the registry of HTTP status codes, or else those that servers use. REQUEST_NOT_MADE means
 /// that there was no reply.
 enum class response_code {
     REQUEST_NOT_MADE = -1,
@@ -25,6 +26,9 @@ enum class response_code {
     NO_CONTENT = 204,
     RESET_CONTENT = 205,
     PARTIAL_CONTENT = 206,
+    MULTI_STATUS = 207,
+    ALREADY_REPORTED = 208,
+    IM_USED = 226,
 
     MULTIPLE_CHOICES = 300,
     MOVED_PERMANENTLY = 301,
@@ -32,6 +36,7 @@ enum class response_code {
     SEE_OTHER = 303,
     NOT_MODIFIED = 304,
     USE_PROXY = 305,
+    SWITCH_PROXY = 306,
     TEMPORARY_REDIRECT = 307,
     PERMANENT_REDIRECT = 308,
 
@@ -53,11 +58,26 @@ enum class response_code {
     UNSUPPORTED_MEDIA_TYPE = 415,
     REQUESTED_RANGE_NOT_SATISFIABLE = 416,
     EXPECTATION_FAILED = 417,
+    IM_A_TEAPOT = 418,
+    AUTHENTICATION_TIMEOUT = 419,
+    METHOD_FAILURE = 420,
     UNPROC_ENTITY = 422,
+    LOCKED = 423,
+    FAILED_DEPENDENCY = 424,
     UPGRADE_REQUIRED = 426,
     PRECONDITION_REQUIRED = 428,
     TOO_MANY_REQUESTS = 429,
     REQUEST_HEADER_FIELDS_TOO_LARGE = 431,
+    LOGIN_TIMEOUT = 440,
+    NO_RESPONSE = 444,
+    RETRY_WITH = 449,
+    BLOCKED = 450,
+    REDIRECT = 451,
+    REQUEST_HEADER_TOO_LARGE = 494,
+    CERT_ERROR = 495,
+    NO_CERT = 496,
+    HTTP_TO_HTTPS = 497,
+    CLIENT_CLOSED_TO_REQUEST = 499,
 
     INTERNAL_SERVER_ERROR = 500,
     NOT_IMPLEMENTED = 501,
@@ -65,7 +85,14 @@ enum class response_code {
     SERVICE_UNAVAILABLE = 503,
     GATEWAY_TIMEOUT = 504,
     HTTP_VERSION_NOT_SUPPORTED = 505,
-    NETWORK_AUTHENTICATION_REQUIRED = 511
+    VARIANT_ALSO_NEGOTIATES = 506,
+    INSUFFICIENT_STORAGE = 507,
+    LOOP_DETECTED = 508,
+    BANDWIDTH_LIMIT_EXCEEDED = 509,
+    NOT_EXTENDED = 510,
+    NETWORK_AUTHENTICATION_REQUIRED = 511,
+    NETWORK_READ_TIMEOUT = 598,
+    NETWORK_CONNECT_TIMEOUT = 599
 };
 
 /// A reply. The runtime does not need it; it is here for programs that do.

@@ -111,7 +111,7 @@ public:
     /// `endpoint` is the value of AWS_LAMBDA_RUNTIME_API. A user agent with other characters than
     /// visible ASCII is replaced by that of this library.
     runtime(const std::string &endpoint, const std::string &user_agent);
-    explicit runtime(const std::string &endpoint);
+    runtime(const std::string &endpoint);
     runtime(const runtime &) = delete;
     runtime &operator=(const runtime &) = delete;
     ~runtime();
