@@ -9,7 +9,7 @@ use std::thread;
 
 use lambda_interop::aws_clients;
 use lambda_interop::under_lab::{Logged, PATIENCE, Running};
-use lambda_lab::{Function, FunctionFailure, InvokeError};
+use lambda_lab::{FailureKind, Function, FunctionFailure, InvokeError};
 use serde_json::{Value, json};
 
 /// How many invocations each client answers: `AWS_CLIENTS_INVOCATIONS`, or 2,000.
@@ -21,6 +21,10 @@ fn invocations() -> usize {
 const LARGEST: usize = 6 * 1024 * 1024 + 100;
 
 const CALLERS: usize = 4;
+
+/// How often a test looks for a second worker: with few invocations, or on a busy machine, one of them
+/// may answer all.
+const ROUNDS: usize = 200;
 
 fn files() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/aws_clients")
@@ -114,11 +118,17 @@ fn awslambdaric_that_polls_from_new_threads_answers_every_invocation() {
 fn forked_workers_of_awslambdaric_answer_every_invocation() {
     let running = python(|it| it.concurrency(CALLERS));
     let waits = json!({ "do": "wait", "seconds": 0.3 });
-    let workers = thread::scope(|scope| {
-        let waiting = [(); CALLERS].map(|()| scope.spawn(|| ask(&running, &waits)));
-        waiting.map(|it| it.join().unwrap().as_u64().unwrap())
-    });
-    assert!(BTreeSet::from(workers).len() > 1, "one process: {workers:?}");
+    let mut workers = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        workers.extend(thread::scope(|scope| {
+            let waiting = [(); CALLERS].map(|()| scope.spawn(|| ask(&running, &waits)));
+            waiting.map(|it| it.join().unwrap().as_u64().unwrap())
+        }));
+        if workers.len() > 1 {
+            break;
+        }
+    }
+    assert!(workers.len() > 1, "one process: {workers:?}");
     none_is_lost_or_crossed(&running, invocations());
 }
 
@@ -133,7 +143,13 @@ fn worker_threads_of_aws_lambda_ric_answer_every_invocation() {
     let running = node("handler", |it| {
         it.concurrency(CALLERS).variable("AWS_LAMBDA_NODEJS_WORKER_COUNT", "2")
     });
-    let workers = none_is_lost_or_crossed(&running, invocations());
+    let mut workers = none_is_lost_or_crossed(&running, invocations());
+    for _ in 0..ROUNDS {
+        if workers.len() > 1 {
+            break;
+        }
+        workers.extend(none_is_lost_or_crossed(&running, CALLERS));
+    }
     let processes: BTreeSet<_> = workers.iter().map(|(process, _)| process).collect();
     assert_eq!(processes.len(), 1, "{workers:?}");
     assert_eq!(workers.len(), 2, "{workers:?}");
@@ -169,8 +185,8 @@ fn reports_errors_and_carries_large_bodies(running: &Running, trace: &str) {
     assert!(answer["value"].as_str() == Some(&text));
     let answer = json!({ "do": "answer", "bytes": LARGEST - 2 }).to_string();
     assert_eq!(running.lab.invoke(answer).unwrap().body.len(), LARGEST);
-    // A refusal reaches the caller.
-    fails(running, &json!({ "do": "answer", "bytes": LARGEST - 1 }));
+    let failure = fails(running, &json!({ "do": "answer", "bytes": LARGEST - 1 }));
+    assert_eq!(failure.kind, FailureKind::AnswerTooLarge, "{}", running.log());
     ask(running, &json!({ "do": "echo", "value": 1 }));
 }
 
