@@ -12,8 +12,8 @@ fn jobs_are_drained_after_each_macrotask_and_timers_fire_in_their_order() {
             const order = [];
             const note = (name) => order.push(name);
             await new Promise((done) => {
-                setTimeout(() => { note('timer 2'); done(); }, 3);
-                setTimeout(() => { note('timer 1'); queueMicrotask(() => note('job of timer 1')); }, 2);
+                setTimeout(() => { note('timer 2'); done(); }, 400);
+                setTimeout(() => { note('timer 1'); queueMicrotask(() => note('job of timer 1')); }, 200);
                 setTimeout((a, b) => note(`timer ${a}${b}`), 0, 0, 'a');
                 setImmediate(() => note('immediate'));
                 Promise.resolve().then(() => note('then')).then(() => note('then then'));
@@ -96,10 +96,11 @@ fn late_work_of_an_earlier_invocation_may_settle_a_handler() {
     let source = r"
         let settle;
         export const handler = (event) => {
-            if (event === 1) { setTimeout(() => settle('late'), 300); return 1; }
+            if (event === 1) { setTimeout(() => settle('late'), 20); return 1; }
             return new Promise((done) => { settle = done; });
         };";
-    let running = module(source).variable("LAMBDA_QUICKJS_GRACE_MS", "0").start();
+    // Nothing runs between the two, so the timer does not fire before the second has begun.
+    let running = module(source).variable("LAMBDA_PROTO_WORK", "report").start();
     assert_eq!(running.text("1"), "1");
     assert_eq!(running.text("2"), r#""late""#);
 }
