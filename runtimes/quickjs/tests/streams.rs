@@ -77,6 +77,25 @@ fn the_stream_of_an_earlier_invocation_is_over() {
     assert_eq!(running.text("\"stream\""), "second, write after end");
 }
 
+#[test]
+fn late_work_that_opens_the_stream_of_its_invocation_does_not_answer_the_next_one() {
+    let source = "let settle;
+        export const handler = (event, context) => {
+            if (event === 'late') {
+                setTimeout(() => {
+                    try { context.stream().end('of the first'); settle('none'); }
+                    catch (error) { settle(error.message); }
+                }, 1);
+                return 'first';
+            }
+            return new Promise((done) => { settle = done; });
+        };";
+    let running = module(source).variable("LAMBDA_PROTO_WORK", "report").start();
+    assert_eq!(running.text("\"late\""), "\"first\"");
+    let refused = "\"the stream is over: it belongs to an earlier invocation\"";
+    assert_eq!(running.text("1"), refused);
+}
+
 const HOOKS: &str = "import { onShutdown, beforeSnapshot, afterRestore } from 'lambda';
     let restored = false;
     onShutdown(async () => { await new Promise((done) => setTimeout(done, 1)); console.log('the last words'); });

@@ -254,7 +254,7 @@
     }
     /// A stream for the response of a handler that is not only for streams.
     stream() {
-      this.#stream ??= internals.newStream();
+      this.#stream ??= internals.newStream(this);
       return this.#stream;
     }
     get [hasStream]() { return this.#stream !== undefined; }
@@ -314,7 +314,7 @@
     const context = new Context(fields);
     internals.context = context;
     if (handler.isStreaming) {
-      await handler.call(event, internals.newStream(), context);
+      await handler.call(event, internals.newStream(context), context);
       return undefined;
     }
     const result = await handler.call(event, context);

@@ -8,12 +8,17 @@
   /// The response of an invocation. A write blocks until the connection has taken it, so there is
   /// nothing to wait for afterwards.
   class ResponseStream extends EventEmitter {
-    #request = internals.context;
+    /// The context of the invocation that it answers.
+    #request;
     #contentType = "application/octet-stream";
     #prelude;
     #hasBegun = false;
     #isEnded = false;
 
+    constructor(request) {
+      super();
+      this.#request = request;
+    }
     static setPrelude(stream, prelude) {
       if (stream.#hasBegun) throw new Error("the response has begun already");
       stream.#prelude = prelude;
@@ -95,5 +100,5 @@
     return handler;
   };
   define(globalThis, { awslambda: { streamifyResponse, HttpResponseStream } });
-  internals.newStream = () => new ResponseStream();
+  internals.newStream = (request) => new ResponseStream(request);
 })
