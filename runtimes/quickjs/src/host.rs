@@ -281,7 +281,8 @@ impl Host {
 
     /// Ends the stream.
     pub(crate) fn finish(&self) {
-        if self.stream.replace(StreamState::Ended) == StreamState::Open {
+        if self.stream.get() == StreamState::Open {
+            self.stream.set(StreamState::Ended);
             // The log has what went wrong.
             let _receipt = self.with_worker(Worker::finish);
         }

@@ -96,6 +96,23 @@ fn late_work_that_opens_the_stream_of_its_invocation_does_not_answer_the_next_on
     assert_eq!(running.text("1"), refused);
 }
 
+#[test]
+fn a_stream_that_could_not_begin_may_begin_again_and_is_not_ended() {
+    let running = streaming(
+        "const fails = (call) => { try { call(); return false; } catch { return true; } };
+        stream.setContentType('text/csv\\r\\n');
+        const failed = [fails(() => stream.write('a')), fails(() => stream.end())];
+        if (event === 'stop') return;
+        stream.setContentType('text/plain');
+        stream.end(String(failed));",
+    );
+    let answer = running.answer("1");
+    assert_eq!(answer.text(), "true,true");
+    assert_eq!(answer.content_type.as_deref(), Some("text/plain"));
+    running.fails("\"stop\"", "Function.StreamNotEnded", "has not ended its stream");
+    assert_eq!(running.text("1"), "true,true");
+}
+
 const HOOKS: &str = "import { onShutdown, beforeSnapshot, afterRestore } from 'lambda';
     let restored = false;
     onShutdown(async () => { await new Promise((done) => setTimeout(done, 1)); console.log('the last words'); });

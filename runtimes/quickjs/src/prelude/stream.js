@@ -29,10 +29,10 @@
         throw new Error("the stream is over: it belongs to an earlier invocation");
       }
       if (this.#hasBegun) return;
-      this.#hasBegun = true;
       const error = this.#prelude === undefined ? native.stream(this.#contentType)
         : native.streamHttp(this.#prelude.status, this.#prelude.headers, this.#prelude.cookies);
       if (error !== undefined && error !== null) throw new Error(error);
+      this.#hasBegun = true;
     }
     setContentType(contentType) {
       if (this.#hasBegun) throw new Error("the response has begun already");
