@@ -134,7 +134,8 @@ fn streams<'js>(ctx: &Ctx<'js>, native: &Object<'js>, host: &Rc<Host>) -> Result
 }
 
 fn bytes<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
-    let encode = |ctx: Ctx<'js>, text: String| TypedArray::<u8>::new(ctx, text.into_bytes());
+    // A copy, since only what the engine allocates counts towards its limit.
+    let encode = |ctx: Ctx<'js>, text: String| TypedArray::<u8>::new_copy(ctx, text);
     native.set("encodeUtf8", Function::new(ctx.clone(), encode)?)?;
     let decode = |ctx: Ctx<'js>, bytes: Value<'js>, is_fatal: bool| -> Result<Value<'js>> {
         let bytes = bytes_of(&bytes)?;
@@ -150,7 +151,7 @@ fn bytes<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
         |bytes: Value<'js>| Ok::<_, rquickjs::Error>(STANDARD.encode(bytes_of(&bytes)?));
     native.set("toBase64", Function::new(ctx.clone(), to_base64)?)?;
     let from_base64 = |ctx: Ctx<'js>, text: String| match FORGIVING.decode(text) {
-        Ok(bytes) => TypedArray::<u8>::new(ctx, bytes).map(TypedArray::into_value),
+        Ok(bytes) => TypedArray::<u8>::new_copy(ctx, bytes).map(TypedArray::into_value),
         Err(_) => Ok(Value::new_null(ctx)),
     };
     native.set("fromBase64", Function::new(ctx.clone(), from_base64)?)

@@ -95,6 +95,20 @@ fn memory_beyond_the_limit_is_an_error_and_the_process_lives() {
 }
 
 #[test]
+fn bytes_count_towards_the_limit_of_the_memory() {
+    // Twice the limit, so that this ends without a limit, too.
+    let source = "const text = 'x'.repeat(1024 * 1024);
+        export const handler = async (event) => {
+            if (event !== 'stop') return event;
+            const all = [];
+            for (let i = 0; i < 192; i++) all.push(new TextEncoder().encode(text));
+            return all.length; };";
+    let running = module(source).memory(128).start();
+    running.fails("\"stop\"", "Function.OutOfMemory", "memory");
+    assert_eq!(running.text("\"go\""), "\"go\"");
+}
+
+#[test]
 fn a_stack_overflow_is_an_error_and_the_process_lives() {
     let source = "let count = 0; const down = (n) => 1 + down(n + 1);
         export const handler = async (event) => { count++; return event === 'stop' ? down(0) : count; };";
