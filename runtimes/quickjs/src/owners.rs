@@ -80,6 +80,7 @@ impl Owners {
 
     /// Begins a macrotask of this owner. The queue of jobs must be empty.
     pub(crate) fn begin(&self, owner: &Rc<Owner>) {
+        self.is_suspended.set(false);
         self.entered.borrow_mut().clear();
         *self.base.borrow_mut() = owner.clone();
     }
@@ -203,6 +204,8 @@ impl Owners {
     ///
     /// If the memory does not suffice.
     pub(crate) fn end_job(&self, ctx: &Ctx<'_>) -> Result<()> {
+        // An interrupt runs no `finally`, which would have done it.
+        self.is_suspended.set(false);
         if self.marked.borrow().is_empty() {
             return Ok(());
         }

@@ -76,6 +76,33 @@ fn the_signal_fires_before_the_deadline_and_leaves_time_for_an_answer() {
 }
 
 #[test]
+fn reactions_belong_to_their_invocations_after_an_interrupt_in_promise_resolve() {
+    let source = "let settle;
+        export const handler = async (event, context) => {
+            if (event === 'stop') {
+                const promise = Promise.resolve(1);
+                Object.defineProperty(promise, 'constructor', { get() { for (;;); } });
+                Promise.resolve(promise);
+            }
+            if (event === 'share') {
+                const shared = new Promise((done) => { settle = done; });
+                shared.then(() => console.log('of share'));
+            }
+            if (event === 'settle') { settle(); await null; }
+            return event; };";
+    let running = module(source)
+        .records()
+        .timeout(Duration::from_secs(8))
+        .variable("LAMBDA_PROTO_CANCELLATION_BUFFER_MS", "4000")
+        .variable("LAMBDA_PROTO_WORK", "abandon")
+        .start();
+    running.fails("\"stop\"", "Function.Timeout", "the time of the invocation is over");
+    let id = running.to_the_end("\"share\"");
+    running.to_the_end("\"settle\"");
+    assert_eq!(running.ids("of share"), [id]);
+}
+
+#[test]
 fn memory_beyond_the_limit_is_an_error_and_the_process_lives() {
     let source = "export const handler = async (event) => {
         if (event !== 'stop') return event;

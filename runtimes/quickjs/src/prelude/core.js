@@ -243,7 +243,7 @@
     getRemainingTimeInMillis() { return native.remaining(this.#deadline); }
     /// Fires at the deadline less the cancellation buffer.
     get signal() {
-      internals.signals ??= new Map();
+      internals.signals ??= new WeakMap();
       let controller = internals.signals.get(this);
       if (controller === undefined) {
         controller = new AbortController();
