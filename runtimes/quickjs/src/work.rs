@@ -25,10 +25,18 @@ pub(crate) const LOGGER: &str = "lambda-quickjs";
 /// The open work of a slot.
 pub(crate) struct Work {
     ledger: Ledger<TASKS, INVOCATIONS>,
-    /// What each piece is and where it was started, by its place in the ledger.
-    descriptions: [Option<Rc<str>>; TASKS],
+    /// What each piece is, by its place in the ledger.
+    pieces: [Option<Piece>; TASKS],
     policy: Policy,
     log: Log,
+}
+
+/// A piece of work.
+struct Piece {
+    /// What it is and where it was started.
+    description: Box<str>,
+    /// The ledger keeps the request ids of fewer invocations.
+    owner: Rc<Owner>,
 }
 
 impl Work {
@@ -37,37 +45,41 @@ impl Work {
         Self {
             // Also with several slots: a slot runs no JavaScript while it waits for an invocation.
             ledger: Ledger::new(Concurrency::Single),
-            descriptions: [const { None }; TASKS],
+            pieces: [const { None }; TASKS],
             policy,
             log,
         }
     }
 
     /// Begins a piece of work of this owner.
-    pub(crate) fn begin(&mut self, owner: &Owner, description: &str) -> TaskToken {
+    pub(crate) fn begin(&mut self, owner: &Rc<Owner>, description: &str) -> TaskToken {
         let number = InvocationNumber(owner.number);
         let token = self.ledger.begin(number, &owner.request_id, clock::now());
         if let Some(place) = token.place() {
-            self.descriptions[place] = Some(description.into());
+            self.pieces[place] =
+                Some(Piece { description: description.into(), owner: owner.clone() });
         }
         token
     }
 
     /// Ends a piece of work, and says so in the log if a freeze point has left it behind.
     pub(crate) fn end(&mut self, token: TaskToken) {
-        let description = token.place().and_then(|place| self.descriptions[place].take());
+        let piece = token.place().and_then(|place| self.pieces[place].take());
         // It cannot fail: each token ends once, here.
         let Ok(ended) = self.ledger.end(token, clock::now()) else { return };
         if !ended.is_late || self.policy == Policy::Abandon {
             return;
         }
-        let description = description.as_deref().unwrap_or("a piece of work");
+        let (description, id) = match &piece {
+            Some(piece) => (&*piece.description, &*piece.owner.request_id),
+            None => ("a piece of work", ended.request_id.unwrap_or_default()),
+        };
         let line = format_args!(
             "{description} was left behind by its invocation, and has ended after {} ms",
             ended.age.as_millis()
         );
         let record = Record::new(Level::Info, line).logger(LOGGER);
-        self.log.write(&record.request_id(ended.request_id.unwrap_or_default()));
+        self.log.write(&record.request_id(id));
     }
 
     /// Whether there is work that no freeze point has decided about.
@@ -89,8 +101,8 @@ impl Work {
         let mut list = String::new();
         let mut json = String::from("[");
         for (index, task) in report.tasks().enumerate() {
-            let description = self.descriptions[task.place].as_deref().unwrap_or_default();
-            let id = task.request_id.unwrap_or_default();
+            let Some(Piece { description, owner }) = &self.pieces[task.place] else { continue };
+            let id = &owner.request_id[..];
             let age = task.age.as_millis();
             let comma = if index == 0 { "" } else { ", " };
             let of = match id {

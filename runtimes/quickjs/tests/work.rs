@@ -151,6 +151,22 @@ fn the_policy_strict_ends_the_process_with_an_error() {
 }
 
 #[test]
+fn work_of_many_invocations_is_reported_under_the_request_id_of_each() {
+    let source = "export const handler = () => { setTimeout(() => {}, 3600000); return 1; };";
+    let running = with("report", source).start();
+    // More than the ledger has request ids for.
+    let ids: Vec<_> = (0..20).map(|_| running.to_the_end("1")).collect();
+    let reports = report(&running);
+    assert_eq!(reports.len(), ids.len());
+    let last = reports.last().unwrap();
+    let tasks = last["tasks"].as_array().unwrap();
+    let told: Vec<_> = tasks.iter().map(|task| task["requestId"].as_str().unwrap()).collect();
+    assert_eq!(told.iter().filter(|id| id.is_empty()).count(), 0, "{last}");
+    assert!(ids.iter().all(|id| told.contains(&&id[..])), "{last}");
+    assert!(!last["message"].as_str().unwrap().contains("of init"), "{last}");
+}
+
+#[test]
 fn an_unreferenced_timer_is_neither_waited_for_nor_reported() {
     let source = "export const handler = (event) => {
             const timer = setTimeout(() => console.log('fired'), 20).unref();
