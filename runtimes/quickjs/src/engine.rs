@@ -18,6 +18,7 @@ use crate::loader::Internals;
 use crate::native;
 use crate::owners::Owner;
 use crate::settings::{Mode, Settings};
+use crate::watchdog::timeout;
 
 /// The stack of JavaScript, in bytes. The thread's own is larger, for native functions.
 const STACK: usize = 4 * 1024 * 1024;
@@ -53,8 +54,8 @@ pub(crate) struct Unhandled {
 /// What became of a macrotask and its jobs.
 pub(crate) struct Turn<T> {
     pub(crate) result: std::result::Result<T, Failure>,
-    /// Whether code was interrupted because its time was over.
-    pub(crate) was_interrupted: bool,
+    /// The invocations whose code was interrupted because its time was over.
+    pub(crate) interrupted: Vec<Rc<Owner>>,
     /// Whether jobs are left, because they queue each other without an end.
     pub(crate) is_stuck: bool,
     /// The rejections that no code handles, which have been logged.
@@ -84,8 +85,9 @@ pub(crate) fn runtime(
         runtime.set_memory_limit(memory);
     }
     runtime.set_max_stack_size(STACK);
-    let time = host.time.clone();
-    runtime.set_interrupt_handler(Some(Box::new(move || time.must_interrupt())));
+    let (time, running) = (host.time.clone(), host.owners.clone());
+    let must_interrupt = move || time.must_interrupt(|| running.current());
+    runtime.set_interrupt_handler(Some(Box::new(must_interrupt)));
     runtime.set_loader(internals.clone(), internals.clone());
     let rejections = Rejections::default();
     let (noted, owners) = (rejections.clone(), host.owners.clone());
@@ -147,9 +149,11 @@ impl<'js> Engine<'js> {
         self.internals.get::<_, Function<'js>>(name)?.call(arguments)
     }
 
-    /// The failure for an error of the library.
+    /// The failure for an error of the library; a timeout if the code was interrupted, or what
+    /// describes its error.
     pub(crate) fn failure(&self, error: &rquickjs::Error) -> Failure {
-        failure::of_error(&self.ctx, &self.internals, error)
+        let failure = failure::of_error(&self.ctx, &self.internals, error);
+        if self.host.time.has_interrupted() { timeout() } else { failure }
     }
 
     /// The result of a promise; `None` while it is pending.
@@ -160,7 +164,11 @@ impl<'js> Engine<'js> {
         if promise.state() == PromiseState::Pending {
             return None;
         }
-        promise.result::<Value<'js>>().map(|result| result.map_err(|error| self.failure(&error)))
+        let result = promise.result::<Value<'js>>();
+        let result = result.map(|result| result.map_err(|error| self.failure(&error)));
+        // The failure says it.
+        let _interrupted = self.host.time.take_interrupted();
+        result
     }
 
     /// Runs a macrotask of this owner, and then all jobs that it leads to.
@@ -172,16 +180,18 @@ impl<'js> Engine<'js> {
             if let Err(error) = self.host.owners.end_job(&self.ctx) {
                 result = result.and(Err(self.failure(&error)));
             }
+            // Before the job: the last one may have taken the time.
+            let is_late = self.host.time.is_stuck();
             if !self.ctx.execute_pending_job() {
                 break;
             }
-            if self.host.time.has_ended() {
+            if is_late {
                 is_stuck = true;
                 break;
             }
         }
-        let was_interrupted = self.host.time.take_interrupted();
-        Turn { result, was_interrupted, is_stuck, unhandled: self.judge() }
+        let interrupted = self.host.time.take_interrupted();
+        Turn { result, interrupted, is_stuck, unhandled: self.judge() }
     }
 
     /// Logs the rejections that no code has handled until the end of a turn.
@@ -190,6 +200,8 @@ impl<'js> Engine<'js> {
         let unhandled = rejections.into_iter().filter_map(|RejectedPromise(rejection)| {
             let reason = rejection.reason.restore(&self.ctx).ok()?;
             let failure = failure::of_thrown(&self.internals, reason);
+            let was_interrupted = !self.host.time.take_interrupted().is_empty();
+            let failure = if was_interrupted { timeout() } else { failure };
             let owner = rejection.owner;
             self.host.unhandled(&owner, "a promise was rejected, and nothing handles it", &failure);
             Some(Unhandled { owner, failure })
@@ -201,11 +213,11 @@ impl<'js> Engine<'js> {
     pub(crate) fn wait_for_timer(&self) -> Option<Turn<()>> {
         let at = self.host.timers.borrow().next()?;
         thread::sleep(at.saturating_duration_since(Instant::now()));
-        self.fire_due().map(|(_, turn)| turn)
+        self.fire_due()
     }
 
     /// Fires the next timer if it is due.
-    pub(crate) fn fire_due(&self) -> Option<(Rc<Owner>, Turn<()>)> {
+    pub(crate) fn fire_due(&self) -> Option<Turn<()>> {
         let now = Instant::now();
         let mut timer = self.host.timers.borrow_mut().take_due(now)?;
         let (id, owner) = (timer.id, timer.owner.clone());
@@ -216,12 +228,12 @@ impl<'js> Engine<'js> {
         }
         let mut turn = self.turn(&owner, || self.call::<()>("fire", (id,)));
         if let Err(failure) = &turn.result
-            && !turn.was_interrupted
+            && turn.interrupted.is_empty()
         {
             self.host.unhandled(&owner, "a timer has thrown an error", failure);
-            turn.unhandled.push(Unhandled { owner: owner.clone(), failure: failure.clone() });
+            turn.unhandled.push(Unhandled { owner, failure: failure.clone() });
         }
-        Some((owner, turn))
+        Some(turn)
     }
 }
 

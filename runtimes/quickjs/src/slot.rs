@@ -19,7 +19,7 @@ use crate::host::{Host, StreamState};
 use crate::loader::Internals;
 use crate::owners::Owner;
 use crate::settings::{Mode, Settings};
-use crate::watchdog::{self, TIMEOUT, Watchdog};
+use crate::watchdog::{self, Limits, TIMEOUT, Watchdog, timeout};
 use crate::{handler, native};
 
 /// The error type of a handler whose promise can never settle.
@@ -124,6 +124,17 @@ impl Times {
             deadline: now + left,
         })
     }
+
+    /// The limits of code that is interrupted at this moment.
+    fn limits(self, until: Instant) -> Limits {
+        let end = self.end_at.max(until);
+        Limits { until, end, stuck: between(end, self.give_up_at.max(end)) }
+    }
+}
+
+/// The middle of a span.
+fn between(begin: Instant, end: Instant) -> Instant {
+    begin + end.saturating_duration_since(begin) / 2
 }
 
 /// An invocation: its arguments, or the failure for an event that the function cannot take.
@@ -199,23 +210,31 @@ impl<'js> Slot<'js, '_> {
             if let Some(times) = times {
                 self.watchdog.watch(times.give_up_at, times.deadline);
             }
-            self.host.time.limit(times.map(|times| (times.cancel_at, times.end_at)));
+            self.host.time.limit(times.map(|times| times.limits(times.cancel_at)));
             let cancellation = taken.context.cancellation();
             let answered = taken
                 .arguments
                 .and_then(|arguments| self.invoke(&taken.owner, arguments, times, &cancellation));
             if let Err(failure) = answered {
+                self.answers(times);
                 self.host.with_worker(|worker| worker.fail(&failure));
                 if failure.reported_type() == "Function.OutOfMemory" {
                     self.ctx().run_gc();
                 }
             }
-            let frozen = self.freeze_point(times, &cancellation);
+            let frozen = self.freeze_point(&taken.owner, times, &cancellation);
             self.watchdog.rest();
             let _forgotten = self.engine.call::<()>("forget", ());
             frozen?;
         }
         Ok(())
+    }
+
+    /// Lets the answer take the rest of the time: the code has come back.
+    fn answers(&self, times: Option<Times>) {
+        if let Some(Times { deadline, .. }) = times {
+            self.watchdog.watch(deadline, deadline);
+        }
     }
 
     /// Waits for the next invocation.
@@ -288,13 +307,13 @@ impl<'js> Slot<'js, '_> {
     ) -> Result<(), Failure> {
         let turn =
             self.engine.turn(owner, || self.engine.call::<Promise<'js>>("call", (event, fields)));
-        self.check(owner, owner, &turn)?;
+        self.check(owner, &turn)?;
         let promise = turn.result?;
         let mut is_cancelled = false;
         loop {
             match self.engine.settled(&promise) {
                 Some(Err(failure)) => return Err(failure),
-                Some(Ok(result)) if self.is_answered(&result)? => return Ok(()),
+                Some(Ok(result)) if self.is_answered(&result, times)? => return Ok(()),
                 _ => {}
             }
             let now = Instant::now();
@@ -306,8 +325,10 @@ impl<'js> Slot<'js, '_> {
                 times.map_or_else(|| cancellation.is_cancelled(), |times| now >= times.cancel_at);
             if !is_cancelled && is_due {
                 is_cancelled = true;
+                // What the signal starts has the time until the end.
+                self.host.time.limit(times.map(|times| times.limits(times.end_at)));
                 let turn = self.engine.turn(owner, || self.engine.call::<()>("cancel", ()));
-                self.check(owner, owner, &turn)?;
+                self.check(owner, &turn)?;
                 continue;
             }
             let Some(at) = self.host.timers.borrow().next() else {
@@ -318,8 +339,8 @@ impl<'js> Slot<'js, '_> {
                 return Err(self.never_settles(&promise));
             };
             if at <= now {
-                if let Some((of, turn)) = self.engine.fire_due() {
-                    self.check(owner, &of, &turn)?;
+                if let Some(turn) = self.engine.fire_due() {
+                    self.check(owner, &turn)?;
                 }
                 continue;
             }
@@ -357,17 +378,17 @@ impl<'js> Slot<'js, '_> {
     }
 
     /// Finds out what a turn means for the invocation, apart from the result of its macrotask.
-    fn check<T>(&self, current: &Rc<Owner>, of: &Rc<Owner>, turn: &Turn<T>) -> Result<(), Failure> {
+    fn check<T>(&self, current: &Rc<Owner>, turn: &Turn<T>) -> Result<(), Failure> {
         if turn.is_stuck {
             let message = "the time of the invocation is over, and its jobs queue each other \
                            without an end, so the process was ended";
             self.host.end(&Failure::new(TIMEOUT, message), 1);
         }
-        if turn.was_interrupted {
-            if Rc::ptr_eq(current, of) {
-                return Err(timeout());
-            }
-            self.host.unhandled(of, "late work was interrupted", &timeout());
+        for owner in turn.interrupted.iter().filter(|owner| !Rc::ptr_eq(owner, current)) {
+            self.host.unhandled(owner, "late work was interrupted", &timeout());
+        }
+        if turn.interrupted.iter().any(|owner| Rc::ptr_eq(owner, current)) {
+            return Err(timeout());
         }
         if self.settings.policy == Policy::Strict {
             let own = |unhandled: &&Unhandled| Rc::ptr_eq(&unhandled.owner, current);
@@ -379,7 +400,7 @@ impl<'js> Slot<'js, '_> {
     }
 
     /// Sends the result of the handler. Returns `false` if its stream is still open.
-    fn is_answered(&self, result: &Value<'js>) -> Result<bool, Failure> {
+    fn is_answered(&self, result: &Value<'js>, times: Option<Times>) -> Result<bool, Failure> {
         if result.is_undefined() {
             return Ok(self.host.stream.get() == StreamState::Ended);
         }
@@ -400,12 +421,25 @@ impl<'js> Slot<'js, '_> {
             None => ContentType::OCTET_STREAM,
         };
         let response = Response::new(body.as_slice()).content_type(content_type);
+        self.answers(times);
         self.host.with_worker(|worker| worker.send(response));
         Ok(true)
     }
 
     /// Runs what may run after the answer, and reports what is left.
-    fn freeze_point(&self, times: Option<Times>, cancellation: &Cancellation) -> Result<(), End> {
+    fn freeze_point(
+        &self,
+        owner: &Rc<Owner>,
+        times: Option<Times>,
+        cancellation: &Cancellation,
+    ) -> Result<(), End> {
+        if let Some(times) = times {
+            let times = Times { give_up_at: times.deadline, ..times };
+            self.host.time.limit(Some(times.limits(times.end_at.max(Instant::now()))));
+        }
+        // Jobs may be left from what has described the result.
+        let turn = self.engine.turn(owner, || Ok(()));
+        self.check_after_answer(&turn);
         let reached = clock::now();
         let Some(limit) = self.host.limit.get() else { return Ok(()) };
         let policy = match self.settings.policy {
@@ -413,7 +447,9 @@ impl<'js> Slot<'js, '_> {
                 let left = limit.remaining(reached);
                 let left = left
                     .map_or(Policy::DRAIN_WITHOUT_DEADLINE, |left| left.saturating_sub(reserve));
-                self.drain(Instant::now() + left, times, cancellation);
+                if !left.is_zero() {
+                    self.drain(Instant::now() + left, times, cancellation);
+                }
                 Policy::Report
             }
             policy => policy,
@@ -428,8 +464,16 @@ impl<'js> Slot<'js, '_> {
     /// Runs timers while there is something to wait for.
     fn drain(&self, until: Instant, times: Option<Times>, cancellation: &Cancellation) {
         let end_of_grace = until.min(Instant::now() + self.settings.grace);
-        let end = times.map_or(until, |times| times.end_at.max(until));
-        self.host.time.limit(Some((until, end)));
+        let times = times.map(|times| {
+            let give_up_at = times.give_up_at.max(between(until, times.deadline));
+            Times { give_up_at, ..times }
+        });
+        if let Some(times) = times {
+            self.watchdog.watch(times.give_up_at, times.deadline);
+        }
+        let end = until + Policy::DRAIN_WITHOUT_DEADLINE;
+        let limits = times.map_or(Limits { until, end, stuck: end }, |times| times.limits(until));
+        self.host.time.limit(Some(limits));
         loop {
             let (next, awaited) = {
                 let timers = self.host.timers.borrow();
@@ -452,19 +496,21 @@ impl<'js> Slot<'js, '_> {
                 self.sleep(Some(at), cancellation);
                 continue;
             }
-            let Some((owner, turn)) = self.engine.fire_due() else { continue };
-            if turn.was_interrupted {
-                self.host.unhandled(&owner, "work after the answer was interrupted", &timeout());
-            }
-            if turn.is_stuck {
-                let message = "jobs queue each other without an end after the answer, so the \
-                               process was ended";
-                self.host.end(&Failure::new(TIMEOUT, message), 1);
+            if let Some(turn) = self.engine.fire_due() {
+                self.check_after_answer(&turn);
             }
         }
     }
-}
 
-fn timeout() -> Failure {
-    Failure::new(TIMEOUT, "the time of the invocation is over")
+    /// Logs what was interrupted in a turn after the answer, and ends the process if jobs are left.
+    fn check_after_answer(&self, turn: &Turn<()>) {
+        for owner in &turn.interrupted {
+            self.host.unhandled(owner, "work after the answer was interrupted", &timeout());
+        }
+        if turn.is_stuck {
+            let message = "jobs queue each other without an end after the answer, so the process \
+                           was ended";
+            self.host.end(&Failure::new(TIMEOUT, message), 1);
+        }
+    }
 }

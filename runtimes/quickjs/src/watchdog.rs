@@ -4,7 +4,8 @@
 //! function that does not ask, such as the parser of a huge JSON text, cannot be interrupted, so a
 //! thread watches all slots and ends the process if one does not come back.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, process, thread};
@@ -12,47 +13,75 @@ use std::{io, process, thread};
 use lambda_proto_host::{Log, report_in_flight};
 use lambda_proto_std::Failure;
 
+use crate::owners::Owner;
+
 /// The error type of an invocation whose time is over.
 pub(crate) const TIMEOUT: &str = "Function.Timeout";
+
+/// When a slot's code must end.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// When code is interrupted for the first time.
+    pub(crate) until: Instant,
+    /// From when on all code is interrupted.
+    pub(crate) end: Instant,
+    /// When no job may be left.
+    pub(crate) stuck: Instant,
+}
 
 /// The time of a slot's code. The interrupt handler reads it.
 #[derive(Default)]
 pub(crate) struct TimeBox {
-    /// When code is interrupted for the first time.
-    until: Cell<Option<Instant>>,
-    /// When its jobs must have ended, too.
-    end: Cell<Option<Instant>>,
-    has_interrupted: Cell<bool>,
+    limits: Cell<Option<Limits>>,
+    /// The invocations whose code was interrupted.
+    interrupted: RefCell<Vec<Rc<Owner>>>,
 }
 
 impl TimeBox {
-    /// Sets the moment from which code is interrupted, and the moment when its jobs must have
-    /// ended. `None` is never.
-    pub(crate) fn limit(&self, times: Option<(Instant, Instant)>) {
-        self.until.set(times.map(|(until, _)| until));
-        self.end.set(times.map(|(_, end)| end));
+    /// Sets the limits of the code that runs from now on. `None` is no limit.
+    pub(crate) fn limit(&self, limits: Option<Limits>) {
+        self.limits.set(limits);
+        // What was interrupted before has no part in what follows.
+        self.interrupted.borrow_mut().clear();
     }
 
-    /// Whether code must end now. It notes that it has said so, and gives the jobs that are left
-    /// the time until the end.
-    pub(crate) fn must_interrupt(&self) -> bool {
-        let is_over = self.until.get().is_some_and(|until| until <= Instant::now());
-        if is_over {
-            self.has_interrupted.set(true);
-            self.until.set(self.end.get());
+    /// Whether code of this owner, which runs, must end now. Notes that it has said so, and gives
+    /// the code that follows the time until the end.
+    pub(crate) fn must_interrupt(&self, owner: impl FnOnce() -> Rc<Owner>) -> bool {
+        let Some(limits) = self.limits.get() else { return false };
+        if Instant::now() < limits.until {
+            return false;
         }
-        is_over
+        self.limits.set(Some(Limits { until: limits.end, ..limits }));
+        let owner = owner();
+        let mut interrupted = self.interrupted.borrow_mut();
+        if !interrupted.iter().any(|noted| Rc::ptr_eq(noted, &owner)) {
+            interrupted.push(owner);
+        }
+        true
     }
 
-    /// Whether the time of jobs is over, too.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.end.get().is_some_and(|end| end <= Instant::now())
+    /// Whether jobs that are still queued now queue each other without an end.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.limits.get().is_some_and(|limits| limits.stuck <= Instant::now())
     }
 
-    /// Whether code was interrupted since the last call.
-    pub(crate) fn take_interrupted(&self) -> bool {
-        self.has_interrupted.replace(false)
+    /// Whether code was interrupted since the last call of [`take_interrupted`].
+    ///
+    /// [`take_interrupted`]: Self::take_interrupted
+    pub(crate) fn has_interrupted(&self) -> bool {
+        !self.interrupted.borrow().is_empty()
     }
+
+    /// The invocations whose code was interrupted since the last call.
+    pub(crate) fn take_interrupted(&self) -> Vec<Rc<Owner>> {
+        self.interrupted.take()
+    }
+}
+
+/// The failure of code whose time is over.
+pub(crate) fn timeout() -> Failure {
+    Failure::new(TIMEOUT, "the time of the invocation is over")
 }
 
 /// Watches the invocations of all slots. Clones are the same watchdog.

@@ -128,6 +128,22 @@ fn a_rejection_is_judged_after_the_jobs_are_drained() {
 }
 
 #[test]
+fn a_job_of_what_describes_an_error_belongs_to_the_invocation_that_has_failed() {
+    let source = r"
+        export const handler = async (event) => {
+            if (event === 2) return 2;
+            throw Object.defineProperty(new Error(), 'message', { get() {
+                queueMicrotask(() => console.log('of the first'));
+                return 'described';
+            } });
+        };";
+    let running = module(source).records().variable("LAMBDA_PROTO_WORK", "report").start();
+    let id = running.failure("1").request_id;
+    running.to_the_end("2");
+    assert_eq!(running.ids("of the first"), [id]);
+}
+
+#[test]
 fn what_a_timer_throws_is_logged_and_harms_nobody() {
     let source = r"
         export const handler = async () => {

@@ -103,6 +103,53 @@ fn reactions_belong_to_their_invocations_after_an_interrupt_in_promise_resolve()
 }
 
 #[test]
+fn code_that_the_signal_starts_has_the_time_until_the_end() {
+    let code = "await new Promise((done) => context.signal.addEventListener('abort', done));
+        const until = Date.now() + 200;
+        while (Date.now() < until);
+        return 'in time';";
+    let running = limited(code);
+    assert_eq!(running.text("\"stop\""), "\"in time\"");
+}
+
+#[test]
+fn an_error_that_cannot_be_described_in_time_is_a_timeout_of_its_own_invocation() {
+    is_ended("throw Object.defineProperty(new Error(), 'message', { get() { for (;;); } });");
+}
+
+#[test]
+fn a_job_that_is_interrupted_at_the_end_does_not_end_the_process() {
+    is_ended(
+        "for (let i = 0; i < 3; i++) Promise.resolve().then(() => { for (;;); });
+        await wait(1);",
+    );
+}
+
+#[test]
+fn a_reaction_that_is_interrupted_is_told_of_the_invocation_that_attached_it() {
+    let source = "let settle;
+        export const handler = async (event, context) => {
+            if (event === 'share') {
+                new Promise((done) => { settle = done; }).then(() => { for (;;); });
+                return 1;
+            }
+            await null;
+            settle();
+            await new Promise((done) => context.signal.addEventListener('abort', done));
+            return 'unharmed';
+        };";
+    let running = module(source)
+        .records()
+        .timeout(Duration::from_secs(8))
+        .variable("LAMBDA_PROTO_CANCELLATION_BUFFER_MS", "4000")
+        .variable("LAMBDA_PROTO_WORK", "abandon")
+        .start();
+    let id = running.to_the_end("\"share\"");
+    assert_eq!(running.text("\"settle\""), "\"unharmed\"");
+    assert_eq!(running.ids("late work was interrupted"), [id]);
+}
+
+#[test]
 fn memory_beyond_the_limit_is_an_error_and_the_process_lives() {
     let source = "export const handler = async (event) => {
         if (event !== 'stop') return event;

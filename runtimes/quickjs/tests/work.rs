@@ -123,6 +123,22 @@ fn waiting_ends_at_the_deadline_less_the_reserve() {
 }
 
 #[test]
+fn waiting_goes_on_after_the_moment_when_code_before_the_answer_would_have_been_given_up() {
+    // That moment is 14 s after the event, and waiting ends after 15.5 s.
+    let source = "let count = 0;
+        export const handler = (event, context) => {
+            if (event === 'work') context.waitUntil(new Promise((done) => setTimeout(done, 14200)));
+            return ++count; };";
+    let running = with("drain", source)
+        .timeout(Duration::from_secs(16))
+        .variable("LAMBDA_PROTO_CANCELLATION_BUFFER_MS", "8000")
+        .start();
+    running.to_the_end(r#""work""#);
+    // The same process.
+    assert_eq!(running.text("1"), "2");
+}
+
+#[test]
 fn the_policies_report_and_abandon_wait_for_nothing() {
     let running = with("report", TIMERS).start();
     running.to_the_end(r#""work""#);
