@@ -72,6 +72,7 @@ fn main() -> Result<(), Ended> {
     let settings = Settings::from_env()?;
     let (slots, hooks) = runtime.init(|| start(settings?))?;
     let commands: Vec<_> = slots.iter().map(|slot| slot.commands.clone()).collect();
+    let stop = runtime.stop_handle();
     // The slots carry out the policy themselves, since the work runs on their threads.
     let lifecycle = hooks::lifecycle(&hooks, &commands).work(Policy::Report);
     let workers = runtime.lifecycle(lifecycle).into_workers()?;
@@ -80,7 +81,7 @@ fn main() -> Result<(), Ended> {
     }
     for (slot, worker) in slots.iter().zip(workers) {
         // A slot takes its worker unless it has panicked, which is found out below.
-        let _ = slot.commands.send(Command::Serve(Box::new(worker)));
+        let _ = slot.commands.send(Command::Serve(Box::new(worker), stop.clone()));
     }
     let mut result = Ok(());
     let mut workers = vec![];

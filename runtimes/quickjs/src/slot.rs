@@ -9,7 +9,7 @@ use lambda_proto_host::Context;
 use lambda_proto_host::lifecycle::{Cancellation, clock};
 use lambda_proto_host::policy::{FreezePoint, Policy};
 use lambda_proto_std::{
-    ContentType, Error, Failure, InLifecycle, Invocation, Log, Response, Worker,
+    ContentType, Error, Failure, InLifecycle, Invocation, Log, Response, StopHandle, Worker,
 };
 use rquickjs::{Ctx, IntoJs, Object, Promise, TypedArray, Value};
 
@@ -30,8 +30,9 @@ const NOT_ENDED: &str = "Function.StreamNotEnded";
 
 /// What a slot does for the main thread.
 pub(crate) enum Command {
-    /// Serves invocations until the runtime is stopped, and returns the worker.
-    Serve(Box<Worker<InLifecycle>>),
+    /// Serves invocations until the runtime is stopped, and returns the worker. A slot that ends
+    /// with an error stops the others.
+    Serve(Box<Worker<InLifecycle>>, StopHandle),
     /// Runs the hooks of a stage.
     Hooks(Stage, Sender<Result<(), Failure>>),
 }
@@ -49,6 +50,20 @@ pub(crate) enum End {
     Runtime(#[from] Error),
     #[error("work is left after the answer, which the policy treats as an error")]
     LeftBehind,
+}
+
+/// Stops the runtime when it is dropped after an error or by a panic.
+struct StopsOthers {
+    stop: StopHandle,
+    has_failed: bool,
+}
+
+impl Drop for StopsOthers {
+    fn drop(&mut self) {
+        if self.has_failed {
+            self.stop.stop();
+        }
+    }
 }
 
 /// Loads the function, tells the result of that, and carries out commands until there are no more.
@@ -164,9 +179,12 @@ impl<'js> Slot<'js, '_> {
     fn carry_out(&self, commands: &Receiver<Command>, served: &Sender<Served>) {
         for command in commands {
             match command {
-                Command::Serve(worker) => {
+                Command::Serve(worker, stop) => {
                     self.host.worker.replace(Some(*worker));
+                    let mut stops = StopsOthers { stop, has_failed: true };
                     let result = self.serve();
+                    stops.has_failed = result.is_err();
+                    drop(stops);
                     if let Some(worker) = self.host.worker.take() {
                         // The main thread waits for it.
                         let _ = served.send(Served { worker, result });

@@ -183,6 +183,17 @@ fn work_of_many_invocations_is_reported_under_the_request_id_of_each() {
 }
 
 #[test]
+fn the_policy_strict_ends_the_process_also_with_several_slots() {
+    let running = with("strict", TIMERS).concurrency(2).start();
+    assert_eq!(running.text(r#""work""#), "1");
+    let begun = Instant::now();
+    while !running.log().contains("Error: work is left after the answer") {
+        assert!(begun.elapsed() < support::PATIENCE, "{}", running.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn an_unreferenced_timer_is_neither_waited_for_nor_reported() {
     let source = "export const handler = (event) => {
             const timer = setTimeout(() => console.log('fired'), 20).unref();
