@@ -22,8 +22,8 @@ const LARGEST: usize = 6 * 1024 * 1024 + 100;
 
 const CALLERS: usize = 4;
 
-/// How often a test looks for a second worker: with few invocations, or on a busy machine, one of them
-/// may answer all.
+/// How often a test looks for a second worker. With few invocations, or on a busy machine, one of
+/// them may answer all.
 const ROUNDS: usize = 200;
 
 fn files() -> PathBuf {
