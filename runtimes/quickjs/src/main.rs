@@ -11,7 +11,7 @@
 //! | `failure` | what JavaScript throws, as failures |
 //! | `hooks` | functions around a snapshot and before the end |
 //! | `slot` | the loop over invocations, and the freeze point |
-//! | `watchdog` | the end of code whose time is over |
+//! | `times`, `watchdog` | the end of code whose time is over |
 
 mod engine;
 mod failure;
@@ -24,6 +24,7 @@ mod owners;
 mod settings;
 mod slot;
 mod timers;
+mod times;
 mod watchdog;
 mod work;
 

@@ -19,6 +19,7 @@ use crate::host::{Host, StreamState};
 use crate::loader::Internals;
 use crate::owners::Owner;
 use crate::settings::{Mode, Settings};
+use crate::times::{Times, between};
 use crate::watchdog::{self, Limits, TIMEOUT, Watchdog, timeout};
 use crate::{handler, native};
 
@@ -111,45 +112,6 @@ struct Slot<'js, 's> {
     engine: Engine<'js>,
     host: Rc<Host>,
     watchdog: watchdog::Slot,
-}
-
-/// When the code of an invocation must end.
-#[derive(Clone, Copy)]
-struct Times {
-    /// When the cancellation fires, and code that runs is interrupted.
-    cancel_at: Instant,
-    /// When the handler must have answered.
-    end_at: Instant,
-    /// When the process ends if native code has not returned.
-    give_up_at: Instant,
-    deadline: Instant,
-}
-
-impl Times {
-    fn of(context: &Context) -> Option<Self> {
-        let left = context.remaining()?;
-        let now = Instant::now();
-        let uncancelled = context.cancellation().remaining().unwrap_or(left);
-        let cancel_after = uncancelled.max(left / 2);
-        let end_after = (cancel_after + left) / 2;
-        Some(Self {
-            cancel_at: now + cancel_after,
-            end_at: now + end_after,
-            give_up_at: now + (end_after + left) / 2,
-            deadline: now + left,
-        })
-    }
-
-    /// The limits of code that is interrupted at this moment.
-    fn limits(self, until: Instant) -> Limits {
-        let end = self.end_at.max(until);
-        Limits { until, end, stuck: between(end, self.give_up_at.max(end)) }
-    }
-}
-
-/// The middle of a span.
-fn between(begin: Instant, end: Instant) -> Instant {
-    begin + end.saturating_duration_since(begin) / 2
 }
 
 /// An invocation: its arguments, or the failure for an event that the function cannot take.
