@@ -93,6 +93,8 @@ impl Settings {
             .task_root(self.root)
             .handler(self.handler)
             .timeout(self.timeout)
+            // A busy machine needs more than Lambda gives.
+            .shutdown_timeout(Duration::from_secs(60))
             .memory(self.memory)
             .output(Output::Discarded);
         for (name, value) in self.variables {
