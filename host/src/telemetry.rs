@@ -142,7 +142,7 @@ impl Storage for ConnectionMemory {
         }
         if self.bytes.try_reserve_exact(more).is_err() {
             self.used.fetch_sub(more, Relaxed);
-            // Whoever uses the memory of the machine may give it back, too.
+            // Other users of the memory of the machine may give it back, too.
             self.is_contended = true;
             return;
         }

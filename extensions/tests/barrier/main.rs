@@ -402,7 +402,7 @@ fn without_runtime_done_only_shutdown_waits_for_reports() {
     assert_eq!(barrier.check(at(0)), Passage::Ask(Reason::NoRuntimeDone));
     barrier.invoke(id("two"), deadline(3_000), at(0));
     assert_eq!(barrier.check(at(0)), Passage::Ask(Reason::NoRuntimeDone));
-    // So many may run at the same time that no table of them would be long enough.
+    // A table of all that may run at the same time has no bound.
     (0..3 * MAX_OUTSTANDING).for_each(|number| barrier.started(id(&format!("n{number}"))));
     assert_eq!((outstanding(&barrier), barrier.forgotten()), (vec!["one", "two"], 0));
     barrier.report(id("one"));

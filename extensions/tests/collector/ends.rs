@@ -368,7 +368,7 @@ fn a_batch_that_was_taken_and_comes_again_begins_no_invocation() {
     let request = post("Sequence-Id: YQ==\r\n", &[of_invocation("start", "first")]);
     let _seen = receive(&mut collector, &request, takes_all);
     let _seen = receive(&mut collector, &post("", &[of_invocation("report", "first")]), takes_all);
-    // So many invocations that the first one is forgotten.
+    // Enough invocations to forget the first one.
     for number in 0..=MAX_OUTSTANDING {
         let id = format!("n{number}");
         let records = [of_invocation("start", &id), of_invocation("report", &id)];

@@ -73,7 +73,7 @@ impl Limits {
         Some(Self::new(left, until))
     }
 
-    /// Until this moment. Whoever waits for the code goes on without it then.
+    /// Until this moment. Then its caller goes on without it.
     pub(crate) fn until(interrupt_at: Instant) -> Self {
         Self { interrupt_at, end: None }
     }
