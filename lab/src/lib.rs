@@ -99,3 +99,7 @@ pub use function::Function;
 pub use lab::{Lab, StartError};
 pub use log::{LogFormat, LogLevel};
 pub use settings::Output;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
