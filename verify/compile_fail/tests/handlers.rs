@@ -4,5 +4,7 @@
 
 #[test]
 fn a_wrong_number_of_answers_does_not_compile() {
-    trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
+    let programs = trybuild::TestCases::new();
+    programs.compile_fail("tests/std/*.rs");
+    programs.compile_fail("tests/tokio/*.rs");
 }

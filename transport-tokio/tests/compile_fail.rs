@@ -1,8 +1,0 @@
-//! Programs that answer an invocation wrongly do not compile.
-//!
-//! The expected messages are those of the toolchain in use; `TRYBUILD=overwrite` regenerates them.
-
-#[test]
-fn a_wrong_number_of_answers_does_not_compile() {
-    trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
-}

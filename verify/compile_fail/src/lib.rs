@@ -1,0 +1,1 @@
+//! Programs that answer an invocation wrongly do not compile: `tests/`.
