@@ -19,7 +19,7 @@ default:
 lint: format spelling words links clippy doc
 
 # The tests that need nothing but Rust, and the command of the README
-test: tests features alone hello
+test: tests alone hello
 
 # The long proofs, whole: the model, ten million invocations, every cut, fuzzing; then what is published
 proof: (soak "10000000") cuts bare-metal panic-free sizes counts lambda-http capi luajit-tests quickjs-tests emulator loops lifecycle aws-sdk moving (fuzz "600") dist
@@ -32,7 +32,7 @@ bench *arguments:
 moving:
     cargo clippy --quiet --locked --manifest-path docs/moving/theirs/Cargo.toml --all-features -- -D warnings
     cargo build --quiet --locked --manifest-path docs/moving/theirs/Cargo.toml --all-features
-    MOVING_THEIRS="$CARGO_TARGET_DIR/debug" cargo test --quiet --locked -p lambda-moving --all-features
+    MOVING_THEIRS="$CARGO_TARGET_DIR/debug" cargo test --quiet --locked -p lambda-moving
     cargo run --quiet --locked --release -p lambda-moving --features table --example moving_table
 
 # A function in Lua under the lab: runtimes/luajit
@@ -68,7 +68,7 @@ flaky *arguments:
 # The C interface: symbols, sizes and costs of its libraries, its tests in C, and its users; see capi/README.md
 capi:
     capi/check
-    cargo test --quiet --locked -p lambda-interop --test capi --test aws_clients
+    cargo test --quiet --locked --workspace --test capi --test aws_clients
 
 # Installs the C libraries: include, lib, share
 install-capi prefix:
@@ -78,7 +78,7 @@ install-capi prefix:
 
 [private]
 format:
-    for manifest in {{ workspaces }}; do cargo fmt --all --check --manifest-path "$manifest" || exit 1; done
+    for manifest in $(git ls-files '*/Cargo.toml'); do cargo fmt --check --manifest-path "$manifest" || exit 1; done
     for script in .ci/* capi/check capi/install capi/aws-lambda-cpp/install capi/cost/run fuzz/run fuzz/lines fuzz/corpora; do \
         if head -n 1 "$script" | grep -q bash; then bash -n "$script" || exit 1; fi; done
 
@@ -116,21 +116,6 @@ doc:
 tests:
     cargo test --workspace --locked
 
-# What features add.
-[private]
-features:
-    cargo test --locked -p lambda-proto-host --all-features
-    cargo test --locked -p lambda-proto-std -p lambda-proto-mio --test current --features log
-    cargo test --locked -p lambda-proto-tokio --all-features --lib --test cold_start --test current --test http --test lambda_runtime \
-        --test lifecycle_context --test lifecycle_signals --test lifecycle_work --test parallel \
-        --test parallel_allocations --test span --test tower
-    cargo test --locked -p lambda-proto-tokio --all-features --doc
-    cargo test --locked -p lambda-moving --all-features
-    cargo test --locked -p lambda-proto --features embedded-io-async --doc
-    cargo test --locked -p lambda-proto --features embedded-io-async,alloc --test async_driver \
-        --test async_driver_cancellation --test async_driver_events --test async_driver_executors \
-        --test async_driver_pieces --test client_withdraw
-
 # Core and extensions without what the workspace adds to them, and the runtime without JSON. `tests` has run
 # most of their tests with these features already.
 [private]
@@ -154,7 +139,8 @@ hello:
 # The machine against its model, and this many invocations under faults.
 [private]
 soak invocations="10000000":
-    SOAK_INVOCATIONS={{ invocations }} cargo test --locked --release --workspace --test model --test soak -- --nocapture
+    SOAK_INVOCATIONS={{ invocations }} cargo test --locked --release -p lambda-proto -p lambda-proto-extension \
+        --features lambda-proto/alloc --test model --test soak -- --nocapture
 
 # Every vector for clients, and some of those for services, cut at every position.
 [private]
@@ -205,17 +191,20 @@ emulator:
     cargo test --locked --workspace --test emulator --test multi_concurrency --test cargo_lambda \
         --test side_by_side --test emulator_vectors --test other_clients --test durable_functions \
         --test browser
-    test "$(cargo run --quiet --locked -p lambda-interop -- hello '{"name":"Ada"}')" = '{"greeting":"Hello, Ada!"}'
+    cargo build --quiet --locked --workspace --bin lambda-interop
+    test "$("$CARGO_TARGET_DIR/debug/lambda-interop" hello '{"name":"Ada"}')" = '{"greeting":"Hello, Ada!"}'
 
 # Event loops under the lab: nothing lost or crossed, counts, memory.
 [private]
 loops:
-    cargo test --locked --release --workspace --test pool --test own_loops --test nolibc
+    cargo test --locked --workspace --test own_loops --test nolibc
+    # A million invocations take an optimized service.
+    cargo test --locked --profile quick -p lambda-interop --test pool
 
 # The lifecycle under the lab: stopped processes, signals, counts; batches before their deadline.
 [private]
 lifecycle:
-    cargo test --locked --release --workspace --test lifecycle --test async_work --test extensions --test axum --test batches
+    cargo test --locked --workspace --test lifecycle --test async_work --test extensions --test axum --test batches
 
 # The AWS SDK on lambda-proto-tokio, with a queue that its tests play.
 [private]

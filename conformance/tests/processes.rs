@@ -33,7 +33,7 @@ const FUNCTIONS: [Function; 4] = [
 ];
 
 /// How many processes run at the same time; they mostly wait.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 
 /// The limit of the address space, in KiB: a client that reserves what a peer announces runs out of
 /// it.

@@ -5,7 +5,7 @@
 //!  Function ──start──> Emulator ──invoke──> Answer
 //!     │                   │ owns
 //!     │                   └─ processes: killed on drop, with all their descendants
-//!     └─ a path: programs::example("echo"), programs::misbehave(Profile::Release)
+//!     └─ a path: programs::example("echo"), programs::misbehave(Profile::Unwind)
 //! ```
 //!
 //! The binaries of the services come from PyPI wheels, pinned by version and checksum, and are kept

@@ -10,23 +10,36 @@ use serde::Deserialize;
 
 use crate::{Error, Result, fetch};
 
+/// Optimized, without what takes most of the time of a build.
+const QUICK: &str = "--profile=quick";
+
+/// The packages with examples, and the features that these need.
+const EXAMPLES: [&str; 6] = [
+    "-p=lambda-proto",
+    "-p=lambda-proto-std",
+    "-p=lambda-proto-mio",
+    "-p=lambda-proto-tokio",
+    "-p=lambda-lab",
+    "--features=lambda-proto/alloc,lambda-proto/embedded-io,lambda-proto/embedded-io-async,lambda-proto-tokio/http",
+];
+
 /// How `misbehave` is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// A panic unwinds.
-    Release,
+    Unwind,
     /// A panic ends the process.
     Abort,
 }
 
-/// Builds the example of this name in release mode and returns its path.
+/// Builds the example of this name, optimized, and returns its path.
 ///
 /// # Errors
 ///
 /// An [`Error`] if the build fails, or with the names of all examples if there is none of this
 /// name.
 pub fn example(name: &str) -> Result<PathBuf> {
-    build(&["--release", "--workspace", "--examples"], name)
+    build(&[&[QUICK, "--examples"], &EXAMPLES[..]].concat(), name)
 }
 
 /// A folder for `/opt`, with these examples as external extensions.
@@ -64,16 +77,6 @@ impl Drop for Opt {
     }
 }
 
-/// The example with axum, which the other examples do without.
-///
-/// # Errors
-///
-/// As [`example`].
-pub fn axum() -> Result<PathBuf> {
-    let arguments = ["--release", "-p", "lambda-proto-tokio", "--features=http"];
-    build(&[&arguments[..], &["--example", "async_axum"]].concat(), "async_axum")
-}
-
 /// The function that does what its event says, `misbehave`.
 ///
 /// # Errors
@@ -81,7 +84,7 @@ pub fn axum() -> Result<PathBuf> {
 /// As [`example`].
 pub fn misbehave(profile: Profile) -> Result<PathBuf> {
     let profile = match profile {
-        Profile::Release => "--profile=release",
+        Profile::Unwind => "--profile=quick",
         Profile::Abort => "--profile=abort",
     };
     let arguments =
@@ -141,7 +144,7 @@ pub fn peer_extension() -> Result<PathBuf> {
 ///
 /// As [`example`].
 pub fn vectors(layer: &str) -> Result<PathBuf> {
-    build(&["--release", "-p", "lambda-conformance", "--bins"], &format!("function-{layer}"))
+    build(&[QUICK, "-p", "lambda-conformance", "--bins"], &format!("function-{layer}"))
 }
 
 /// The test extension that the vectors are played to, with raw sockets.
@@ -150,7 +153,7 @@ pub fn vectors(layer: &str) -> Result<PathBuf> {
 ///
 /// As [`example`].
 pub fn extension_vectors() -> Result<PathBuf> {
-    build(&["--release", "-p", "lambda-conformance", "--bins"], "extension-socket")
+    build(&[QUICK, "-p", "lambda-conformance", "--bins"], "extension-socket")
 }
 
 /// The LuaJIT runtime, which is a workspace of its own.
@@ -168,7 +171,7 @@ pub fn luajit() -> Result<PathBuf> {
 
 fn peer(name: &str) -> Result<PathBuf> {
     let peers = ["--no-default-features", "--features", "peers"];
-    build(&[&["--release", "-p", "lambda-interop", "--bin", name], &peers[..]].concat(), name)
+    build(&[&[QUICK, "-p", "lambda-interop", "--bin", name], &peers[..]].concat(), name)
 }
 
 /// Programs by their names.

@@ -28,7 +28,7 @@ pub struct Running {
 }
 
 impl Logged {
-    /// An example of this workspace, in a release build.
+    /// An example of this workspace.
     ///
     /// # Panics
     ///

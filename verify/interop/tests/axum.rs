@@ -5,7 +5,7 @@ use lambda_lab::{Function, Lab};
 use serde_json::{Value, json};
 
 fn start(arguments: &[&str]) -> Lab {
-    let program = programs::axum().unwrap();
+    let program = programs::example("async_axum").unwrap();
     let function = Function::new(program);
     arguments.iter().fold(function, |function, it| function.argument(it)).start().unwrap()
 }

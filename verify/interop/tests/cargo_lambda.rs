@@ -84,7 +84,7 @@ impl Watch {
     }
 
     fn misbehave() -> Self {
-        let program = programs::misbehave(programs::Profile::Release).unwrap();
+        let program = programs::misbehave(programs::Profile::Unwind).unwrap();
         Self::start("misbehave", &program, &[])
     }
 

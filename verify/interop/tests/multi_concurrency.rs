@@ -15,7 +15,7 @@ const LARGEST: usize = 6 * 1024 * 1024 + 100;
 const SLOTS: u32 = 4;
 
 fn misbehave() -> Function {
-    Function::new(programs::misbehave(programs::Profile::Release).unwrap())
+    Function::new(programs::misbehave(programs::Profile::Unwind).unwrap())
 }
 
 /// Invokes as soon as a slot is free. The emulator replies 400 until one has asked for an event.

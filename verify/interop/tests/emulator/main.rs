@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// `misbehave`, ready to start.
 fn misbehave() -> Function {
-    Function::new(programs::misbehave(programs::Profile::Release).unwrap())
+    Function::new(programs::misbehave(programs::Profile::Unwind).unwrap())
 }
 
 /// An example, ready to start.

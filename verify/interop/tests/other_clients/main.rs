@@ -37,7 +37,7 @@ fn lab(function: Function) -> Lab {
 }
 
 fn misbehave() -> Lab {
-    lab(Function::new(programs::misbehave(programs::Profile::Release).unwrap()))
+    lab(Function::new(programs::misbehave(programs::Profile::Unwind).unwrap()))
 }
 
 /// The folder with the files of these tests.

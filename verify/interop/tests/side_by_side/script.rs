@@ -75,7 +75,7 @@ impl Script {
     }
 
     pub(crate) fn misbehave(name: &'static str) -> Self {
-        Self::new(name, programs::misbehave(programs::Profile::Release).unwrap())
+        Self::new(name, programs::misbehave(programs::Profile::Unwind).unwrap())
     }
 
     pub(crate) fn echo(name: &'static str) -> Self {
