@@ -10,7 +10,7 @@
 //! | `host`, `native` | what JavaScript shares with the runtime: the worker, the log; its functions |
 //! | `failure` | what JavaScript throws, as failures |
 //! | `hooks` | functions around a snapshot and before the end |
-//! | `slot` | the loop over invocations, and the freeze point |
+//! | `slot` | the loop over invocations, and the time between the answer and the freeze |
 //! | `times`, `watchdog` | the end of code whose time is over |
 
 mod engine;
