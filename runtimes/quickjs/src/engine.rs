@@ -24,11 +24,12 @@ use crate::watchdog::timeout;
 const STACK: usize = 4 * 1024 * 1024;
 
 /// The JavaScript of the runtime itself, in the order of its evaluation.
-const PRELUDE: [(&str, &str); 5] = [
+const PRELUDE: [(&str, &str); 6] = [
     ("modules", include_str!("prelude/modules.js")),
     ("console", include_str!("prelude/console.js")),
     ("events", include_str!("prelude/events.js")),
     ("web", include_str!("prelude/web.js")),
+    ("url", include_str!("prelude/url.js")),
     ("stream", include_str!("prelude/stream.js")),
 ];
 

@@ -8,6 +8,7 @@
 //! | `timers`, `work` | timers, and the ledger of open work |
 //! | `loader`, `handler` | modules, and the handler in one of them |
 //! | `host`, `native` | what JavaScript shares with the runtime: the worker, the log; its functions |
+//! | `urls` | the parser of URLs |
 //! | `failure` | what JavaScript throws, as failures |
 //! | `hooks` | functions around a snapshot and before the end |
 //! | `slot` | the loop over invocations, and the time between the answer and the freeze |
@@ -25,6 +26,7 @@ mod settings;
 mod slot;
 mod timers;
 mod times;
+mod urls;
 mod watchdog;
 mod work;
 

@@ -14,6 +14,7 @@ use rquickjs::{
 
 use crate::host::{Host, NewTimer, StreamForm};
 use crate::loader::{self, Internals};
+use crate::urls;
 
 /// What `atob` reads: padding is optional.
 const FORGIVING: GeneralPurpose = GeneralPurpose::new(
@@ -40,6 +41,7 @@ pub(crate) fn object<'js>(
     streams(ctx, &native, host)?;
     bytes(ctx, &native)?;
     loader::functions(ctx, &native, internals)?;
+    urls::functions(ctx, &native)?;
     let environment = Object::new(ctx.clone())?;
     for (name, value) in std::env::vars_os() {
         // What is not UTF-8 has no other form in JavaScript.

@@ -81,7 +81,8 @@
     const own = value[custom];
     if (typeof own === "function" && own !== inspect) {
       const text = own.call(value, state.depth - level, { ...state.options }, inspect);
-      if (text !== value) return typeof text === "string" ? text : format(text, state, level);
+      if (typeof text === "string") return text.replaceAll("\n", `\n${" ".repeat(state.indentation)}`);
+      if (text !== value) return format(text, state, level);
     }
     if (state.seen.includes(value)) {
       if (!state.circular.has(value)) state.circular.set(value, state.circular.size + 1);

@@ -99,6 +99,7 @@
     return string;
   };
 
+  internals.uncloneable = [Promise, WeakMap, WeakSet, WeakRef];
   const uncloneable = (value) =>
     new DOMException(`${internals.inspect(value, { depth: 0 })} could not be cloned.`, "DataCloneError");
   const errors = { EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
@@ -142,9 +143,7 @@
       Object.defineProperty(copy, "stack", { value: value.stack, writable: true, enumerable: false, configurable: true });
       return copy;
     }
-    if (value instanceof Promise || value instanceof WeakMap || value instanceof WeakSet || value instanceof WeakRef) {
-      throw uncloneable(value);
-    }
+    if (internals.uncloneable.some((constructor) => value instanceof constructor)) throw uncloneable(value);
     return fill(keep({}));
   };
   const structuredClone = (value) => clone(value, new Map());
