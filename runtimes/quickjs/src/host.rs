@@ -23,6 +23,7 @@ use crate::settings::{Output, Settings};
 use crate::timers::{Timer, Timers};
 use crate::watchdog::TimeBox;
 use crate::work::{LOGGER, Work};
+use crate::writer::{News, NotWritten, Writer};
 
 /// How long a process that ends waits for the service.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,13 +36,15 @@ pub(crate) struct Host {
     pub(crate) time: Rc<TimeBox>,
     pub(crate) timers: RefCell<Timers>,
     pub(crate) work: RefCell<Work>,
-    /// `None` during init.
+    /// `None` during init, and while a stream is open.
     pub(crate) worker: RefCell<Option<Worker<InLifecycle>>>,
     /// The current invocation, or the last one.
     pub(crate) invocation: RefCell<Rc<Owner>>,
     /// The deadline of that invocation.
     pub(crate) limit: Cell<Option<TimeLimit>>,
     pub(crate) stream: Cell<StreamState>,
+    /// Has the worker while the stream is open.
+    pub(crate) writer: Writer<Worker<InLifecycle>>,
     /// The open promises that `waitUntil` was given, by their numbers.
     awaited: RefCell<HashMap<u32, Awaited>>,
     /// Takes the result of init.
@@ -104,6 +107,7 @@ impl Host {
             invocation: RefCell::default(),
             limit: Cell::default(),
             stream: Cell::default(),
+            writer: Writer::new(),
             awaited: RefCell::default(),
             started,
             hooks_done: RefCell::default(),
@@ -111,7 +115,7 @@ impl Host {
         }
     }
 
-    /// Calls `work` with the worker; `None` during init.
+    /// Calls `work` with the worker; `None` during init, and while a stream is open.
     pub(crate) fn with_worker<T>(
         &self,
         work: impl FnOnce(&mut Worker<InLifecycle>) -> T,
@@ -237,6 +241,7 @@ impl Host {
     ///
     /// If there is nothing to answer, or if the form of the stream is invalid.
     pub(crate) fn stream(&self, form: &StreamForm) -> Result<(), String> {
+        self.writer.start().map_err(|error| format!("the stream cannot begin: {error}"))?;
         let begun = self.with_worker(|worker| match form {
             StreamForm::Bytes(content_type) => {
                 let content_type = ContentType::from_bytes(content_type.as_bytes())
@@ -259,6 +264,9 @@ impl Host {
         match begun.unwrap_or(Ok(false)) {
             Ok(true) => {
                 self.stream.set(StreamState::Open);
+                if let Some(worker) = self.worker.take() {
+                    self.writer.begin(worker);
+                }
                 Ok(())
             }
             Ok(false) => Err("there is no invocation to answer".to_owned()),
@@ -266,25 +274,41 @@ impl Host {
         }
     }
 
-    /// Sends a piece of the stream; blocks until the connection has taken it.
+    /// Sends a piece of the stream. Blocks while too much waits for the connection, until the time
+    /// of the code is over.
     ///
     /// # Errors
     ///
-    /// If the stream is over.
-    pub(crate) fn write(&self, piece: &[u8]) -> Result<(), String> {
-        let written = self.with_worker(|worker| worker.write(piece));
-        match written {
-            Some(written) => written.map_err(|over| over.to_string()),
-            None => Err("there is no invocation to answer".to_owned()),
-        }
+    /// If the stream is over, or the time.
+    pub(crate) fn write(&self, piece: Vec<u8>) -> Result<(), NotWritten> {
+        self.writer.write(piece, self.time.until())
     }
 
-    /// Ends the stream.
+    /// Ends the stream after what is left of it.
     pub(crate) fn finish(&self) {
         if self.stream.get() == StreamState::Open {
             self.stream.set(StreamState::Ended);
-            // The log has what went wrong.
-            let _receipt = self.with_worker(Worker::finish);
+            self.writer.finish();
+        }
+    }
+
+    /// Whether the stream is ended, and the service has its end.
+    pub(crate) fn is_streamed(&self) -> bool {
+        self.stream.get() == StreamState::Ended && !self.writer.is_at_work()
+    }
+
+    /// What has become of the stream since the last call.
+    pub(crate) fn stream_news(&self) -> Option<News<()>> {
+        let News { written, is_over, ended } = self.writer.take_news()?;
+        let ended = ended.map(|worker| drop(self.worker.replace(Some(worker))));
+        Some(News { written, is_over, ended })
+    }
+
+    /// Waits until the connection has taken what is left of the stream, but not longer than until
+    /// this moment, and takes the worker back.
+    pub(crate) fn leave_stream(&self, until: Option<Instant>) {
+        if let Some(worker) = self.writer.call_back(until) {
+            self.worker.replace(Some(worker));
         }
     }
 
@@ -310,6 +334,7 @@ impl Host {
                 thread::park();
             }
         }
+        self.leave_stream(Some(Instant::now() + PATIENCE));
         self.with_worker(|worker| worker.fail(failure));
         // The invocations of other slots.
         report_in_flight(failure.as_error_report(), Instant::now() + PATIENCE);

@@ -12,6 +12,7 @@
 //! | `failure` | what JavaScript throws, as failures |
 //! | `hooks` | functions around a snapshot and before the end |
 //! | `slot` | the loop over invocations, and the time between the answer and the freeze |
+//! | `writer` | the thread that writes a streamed response |
 //! | `times`, `watchdog` | the end of code whose time is over |
 
 mod engine;
@@ -29,6 +30,7 @@ mod times;
 mod urls;
 mod watchdog;
 mod work;
+mod writer;
 
 use std::any::Any;
 use std::fmt;

@@ -127,8 +127,13 @@ fn streams<'js>(ctx: &Ctx<'js>, native: &Object<'js>, host: &Rc<Host>) -> Result
     };
     native.set("streamHttp", Function::new(ctx.clone(), http)?)?;
     let writing = host.clone();
-    let write = move |piece: Value<'js>| -> Result<Option<String>> {
-        Ok(writing.write(&bytes_of(&piece)?).err())
+    let write = move |ctx: Ctx<'js>, piece: Value<'js>| -> Result<f64> {
+        let piece = bytes_of(&piece)?;
+        let length = piece.len() as f64;
+        match writing.write(piece) {
+            Ok(()) => Ok(length),
+            Err(reason) => Err(Exception::throw_message(&ctx, &reason.to_string())),
+        }
     };
     native.set("write", Function::new(ctx.clone(), write)?)?;
     let finishing = host.clone();

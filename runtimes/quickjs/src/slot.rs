@@ -199,6 +199,7 @@ impl<'js> Slot<'js, '_> {
                 .and_then(|arguments| self.invoke(&taken.owner, arguments, times, &cancellation));
             if let Err(failure) = answered {
                 self.answers(times);
+                self.host.leave_stream(None);
                 self.host.with_worker(|worker| worker.fail(&failure));
                 if failure.reported_type() == "Function.OutOfMemory" {
                     self.ctx().run_gc();
@@ -293,7 +294,9 @@ impl<'js> Slot<'js, '_> {
         let promise = turn.result?;
         let mut is_cancelled = false;
         loop {
-            match self.engine.settled(&promise) {
+            let settled = self.engine.settled(&promise);
+            let is_settled = settled.is_some();
+            match settled {
                 Some(Err(failure)) => return Err(failure),
                 Some(Ok(result)) if self.is_answered(&result, times)? => return Ok(()),
                 _ => {}
@@ -301,6 +304,12 @@ impl<'js> Slot<'js, '_> {
             let now = Instant::now();
             let must_end = times.is_some_and(|times| now >= times.end_at);
             if is_cancelled && must_end {
+                if is_settled && self.host.stream.get() == StreamState::Ended {
+                    // Only the connection is waited for.
+                    self.answers(times);
+                    self.host.leave_stream(None);
+                    return Ok(());
+                }
                 return Err(timeout());
             }
             let is_due =
@@ -313,9 +322,20 @@ impl<'js> Slot<'js, '_> {
                 self.check(owner, &turn)?;
                 continue;
             }
+            if let Some(news) = self.host.stream_news() {
+                let arguments = (news.written, news.is_over, news.ended.is_some());
+                let turn =
+                    self.engine.turn(owner, || self.engine.call::<()>("streamed", arguments));
+                self.check(owner, &turn)?;
+                turn.result?;
+                continue;
+            }
+            let limit =
+                times.map(|times| if is_cancelled { times.end_at } else { times.cancel_at });
             let Some(at) = self.host.timers.borrow().next() else {
-                if self.awaits_signal() && !is_cancelled {
-                    self.sleep(times.map(|times| times.cancel_at), cancellation);
+                let has_signal = self.awaits_signal() && !is_cancelled;
+                if has_signal || self.host.writer.is_at_work() {
+                    self.sleep(limit, cancellation);
                     continue;
                 }
                 return Err(self.never_settles(&promise));
@@ -326,8 +346,6 @@ impl<'js> Slot<'js, '_> {
                 }
                 continue;
             }
-            let limit =
-                times.map(|times| if is_cancelled { times.end_at } else { times.cancel_at });
             self.sleep(Some(limit.map_or(at, |limit| at.min(limit))), cancellation);
         }
     }
@@ -336,8 +354,11 @@ impl<'js> Slot<'js, '_> {
         self.engine.call("awaitsSignal", ()).unwrap_or(false)
     }
 
-    /// Sleeps until this moment, or until the process must end.
+    /// Sleeps until this moment, until the process must end, or until there is news of the stream.
     fn sleep(&self, until: Option<Instant>, cancellation: &Cancellation) {
+        if self.host.writer.is_at_work() {
+            return self.host.writer.wait(until, cancellation);
+        }
         let left =
             until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
         if cancellation.is_cancelled() {
@@ -384,7 +405,7 @@ impl<'js> Slot<'js, '_> {
     /// Sends the result of the handler. Returns `false` if its stream is still open.
     fn is_answered(&self, result: &Value<'js>, times: Option<Times>) -> Result<bool, Failure> {
         if result.is_undefined() {
-            return Ok(self.host.stream.get() == StreamState::Ended);
+            return Ok(self.host.is_streamed());
         }
         let of_error = |error| self.engine.failure(&error);
         let answer = if let Some(text) = result.as_string() {

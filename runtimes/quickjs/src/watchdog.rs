@@ -45,6 +45,11 @@ impl TimeBox {
         self.interrupted.borrow_mut().clear();
     }
 
+    /// When the code that runs is interrupted; `None` without a limit.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.limits.get().map(|limits| limits.until)
+    }
+
     /// Whether code of this owner, which runs, must end now. Notes that it has said so, and gives
     /// the code that follows the time until the end.
     pub(crate) fn must_interrupt(&self, owner: impl FnOnce() -> Rc<Owner>) -> bool {
@@ -188,7 +193,8 @@ impl Shared {
     fn give_up(&self, deadline: Instant) -> ! {
         let failure = Failure::new(
             TIMEOUT,
-            "a native function did not return before the deadline, so the process was ended",
+            "a native function did not return before the deadline, or the connection did not take \
+             the response, so the process was ended",
         );
         report_in_flight(failure.as_error_report(), deadline.max(Instant::now() + GRACE));
         self.log.error(format_args!("{failure}"));

@@ -54,6 +54,18 @@ fn an_error_after_the_first_piece_fails_the_invocation_with_trailers_and_the_pro
 }
 
 #[test]
+fn an_exit_in_mid_stream_fails_the_invocation_after_what_was_written() {
+    let running =
+        streaming("stream.write('a'); if (event === 'exit') process.exit(3); stream.end();");
+    let mut written = vec![];
+    let failed = running.lab.invoke_streaming("\"exit\"", |piece| written.extend_from_slice(piece));
+    let failure = failed.unwrap_err().function().cloned().unwrap();
+    assert_eq!(failure.error_type().as_deref(), Some("Function.Exit"), "{failure:?}");
+    assert_eq!(written, b"a");
+    assert_eq!(running.answer("\"again\"").body, b"a");
+}
+
+#[test]
 fn a_stream_that_is_not_ended_fails_when_nothing_is_left_to_run() {
     let running = streaming(
         "if (event === 'late') setTimeout(() => stream.end('late'), 5); else if (event === 'none') return; stream.write('a');",
@@ -64,6 +76,17 @@ fn a_stream_that_is_not_ended_fails_when_nothing_is_left_to_run() {
         assert_eq!(failure.error_type().as_deref(), Some("Function.StreamNotEnded"), "{failure:?}");
     }
     assert_eq!(running.answer("\"late\"").body, b"alate");
+}
+
+#[test]
+fn a_callback_of_the_end_is_called_once_when_all_is_written() {
+    let running = streaming(
+        "let calls = 0; stream.write('a');
+        await new Promise((done) => stream.end('b', () => { calls++; done(); }));
+        await wait(1); console.log(`calls: ${calls}, ${stream.writableFinished}, ${stream.writableLength}`);",
+    );
+    running.to_the_end("1");
+    assert_eq!(running.lines("calls: 1, true, 0").len(), 1, "{}", running.log());
 }
 
 #[test]

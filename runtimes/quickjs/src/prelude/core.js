@@ -313,8 +313,8 @@
   const call = async (event, fields) => {
     const context = new Context(fields);
     internals.context = context;
-    if (handler.isStreaming) {
-      await handler.call(event, internals.newStream(context), context);
+    if (handler.streaming !== undefined) {
+      await handler.call(event, internals.newStream(context, handler.streaming.highWaterMark), context);
       return undefined;
     }
     const result = await handler.call(event, context);
@@ -353,10 +353,10 @@
         }
       }
       if (typeof found !== "function") return found === undefined ? "undefined" : typeof found;
-      const isStreaming = found[internals.streaming] === true;
-      if (!isStreaming && found.length >= 3) return "callback";
+      const streaming = found[internals.streaming];
+      if (streaming === undefined && found.length >= 3) return "callback";
       const bound = found;
-      handler = { isStreaming, call: (...args) => bound.apply(receiver, args) };
+      handler = { streaming, call: (...args) => bound.apply(receiver, args) };
       return "";
     },
     streaming: Symbol("streaming"),
@@ -382,6 +382,7 @@
     forget() {
       internals.signals?.delete(internals.context);
       internals.context = undefined;
+      internals.stream = undefined;
     },
     runHooks(stage) {
       const promise = internals.runAll(stage);

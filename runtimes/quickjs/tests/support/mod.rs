@@ -198,6 +198,19 @@ impl Running {
         self.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 
+    /// The most memory that the process has had, in bytes.
+    pub(crate) fn peak_memory(&self) -> usize {
+        let variable = format!("QUICKJS_LOG={}", self.log.display());
+        let has_log = |environment: Vec<u8>| {
+            environment.split(|&byte| byte == 0).any(|it| it == variable.as_bytes())
+        };
+        let processes = fs::read_dir("/proc").unwrap().map(|process| process.unwrap().path());
+        let mut own = processes.filter(|it| fs::read(it.join("environ")).is_ok_and(&has_log));
+        let status = fs::read_to_string(own.next().unwrap().join("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
     /// What the runtime has written until now.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
