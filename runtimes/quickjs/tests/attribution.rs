@@ -1,17 +1,19 @@
 //! Arbitrary programs over several invocations: each line of the log and each rejection belongs to
-//! the invocation that caused it, also where invocations share promises.
+//! the invocation that caused it, also where invocations share promises, and no policy keeps the
+//! environment longer than it says.
 #![allow(missing_docs)]
 
 mod support;
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use support::module;
+use support::{Running, Settings, module};
 
 /// Plays programs. `tag` is what the program says of itself in each line.
 const PLAYER: &str = r"
@@ -27,9 +29,13 @@ const PLAYER: &str = r"
         }
         return share;
     };
-    const play = (steps, tag) => { for (const step of steps) one(step, tag); };
-    const one = ([name, value, then = []], tag) => {
-        const go = () => play(then, tag);
+    const intervals = [];
+    // Changes when everything that has no end is ended.
+    let round = 0;
+    const again = (ms, of) => { if (of === round) setTimeout(again, ms, ms, of); };
+    const play = (steps, context, tag) => { for (const step of steps) one(step, context, tag); };
+    const one = ([name, value, then = []], context, tag) => {
+        const go = () => play(then, context, tag);
         const share = () => shared(value).promise;
         switch (name) {
             case 'log': console.log(`line of ${tag}`); break;
@@ -50,17 +56,43 @@ const PLAYER: &str = r"
             case 'throw shared': (async () => { try { await share(); } catch {} throw new Error(`rejection of ${tag}`); })(); break;
             case 'settle': shared(value).resolve(1); break;
             case 'fail': shared(value).reject(new Error('shared')); break;
+            // What may keep the environment.
+            case 'interval': intervals.push(setInterval(go, value)); break;
+            case 'again': again(value, round); break;
+            case 'unref': setTimeout(go, value).unref(); break;
+            case 'wait until': context.waitUntil(wait(value).then(go)); break;
+            case 'wait until shared': context.waitUntil(share().then(go, go)); break;
+            case 'wait until never': context.waitUntil(new Promise(() => {})); break;
         }
     };
-    export const handler = async ({ tag, steps, settles }) => {
-        play(steps, tag);
+    export const handler = async ({ tag, steps, settles }, context) => {
+        play(steps, context, tag);
         if (settles) {
             await wait(30);
             for (const share of shares.values()) share.resolve(1);
             shares.clear();
+            round++;
+            for (const interval of intervals.splice(0)) clearInterval(interval);
             await wait(30);
         }
     };";
+
+/// More than any test waits for.
+const HOUR_MS: u32 = 3_600_000;
+
+/// A step that may keep the environment after the answer.
+fn keeping() -> impl Strategy<Value = Value> {
+    let delay = || prop_oneof![Just(1_u32), Just(20), Just(70), Just(150), Just(HOUR_MS)];
+    prop_oneof![
+        2 => delay().prop_map(|ms| json!(["timer", ms, [["log"]]])),
+        2 => delay().prop_map(|ms| json!(["interval", ms.max(20)])),
+        2 => delay().prop_map(|ms| json!(["again", ms])),
+        1 => delay().prop_map(|ms| json!(["unref", ms])),
+        1 => delay().prop_map(|ms| json!(["wait until", ms, [["log"]]])),
+        1 => Just(json!(["wait until shared", "x", [["log"]]])),
+        1 => Just(json!(["wait until never"])),
+    ]
+}
 
 fn steps() -> impl Strategy<Value = Value> {
     let share = prop_oneof![Just("x"), Just("y"), Just("z")];
@@ -96,45 +128,150 @@ fn steps() -> impl Strategy<Value = Value> {
     prop::collection::vec(step, 1..6).prop_map(Value::Array)
 }
 
-#[test]
-fn each_line_and_each_rejection_belongs_to_the_invocation_that_caused_it() {
-    let running =
-        module(PLAYER).records().variable("LAMBDA_PROTO_WORK", "abandon").frozen().start();
-    let running = &running;
-    let mut ids: HashMap<String, String> = HashMap::new();
-    let (mut number, mut seen, mut late) = (0, 0, 0);
-    let config =
-        Config { cases: 40, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let programs = prop::collection::vec(steps(), 3);
-    // Not `TestRunner::run`, whose closure may not change anything.
-    let mut runner = TestRunner::new(config.clone());
-    for _ in 0..config.cases {
-        let programs = programs.new_tree(&mut runner).unwrap().current();
-        let (mut order, last) = (vec![], programs.len() - 1);
+/// A program of [`steps`] that also has steps which may keep the environment.
+fn keeping_steps() -> impl Strategy<Value = Value> {
+    let both = (steps(), prop::collection::vec(keeping(), 1..4));
+    both.prop_map(|(steps, keeping)| {
+        Value::Array(
+            keeping.into_iter().chain(steps.as_array().cloned().unwrap_or_default()).collect(),
+        )
+    })
+}
+
+/// Plays programs, three at a time, and checks whose each line is.
+struct Player {
+    running: Running,
+    /// The request ids, by the tags of the programs.
+    ids: HashMap<String, String>,
+    /// The records that have been checked.
+    seen: usize,
+    /// The lines that came after those of a later invocation.
+    late: usize,
+}
+
+/// An invocation of a program.
+struct Played {
+    id: String,
+    /// The time until the runtime has asked for the next one.
+    time: Duration,
+}
+
+impl Player {
+    fn new(settings: Settings) -> Self {
+        Self { running: settings.records().frozen().start(), ids: HashMap::new(), seen: 0, late: 0 }
+    }
+
+    /// Plays programs one after the other. Returns their invocations, and the new records.
+    fn play(&mut self, programs: &[Value]) -> (Vec<Played>, Vec<Value>) {
+        let (mut played, last) = (vec![], programs.len() - 1);
         for (index, steps) in programs.iter().enumerate() {
-            number += 1;
-            let tag = format!("<{number}>");
+            let tag = format!("<{}>", self.ids.len() + 1);
             let event = json!({"tag": tag, "steps": steps, "settles": index == last});
-            let id = running.to_the_end(event.to_string());
-            order.push(id.clone());
-            ids.insert(tag, id);
+            let begun = Instant::now();
+            let id = self.running.to_the_end(event.to_string());
+            self.ids.insert(tag, id.clone());
+            played.push(Played { id, time: begun.elapsed() });
         }
-        let records = running.records();
+        let records = self.running.records().split_off(self.seen);
+        self.seen += records.len();
         let mut newest = 0;
-        for record in &records[seen..] {
+        for record in &records {
             let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
             let told = format!("{} {}", text("message"), text("errorMessage"));
-            let Some((_, rest)) = told.split_once('<') else { continue };
+            let Some((_, rest)) = told.split_once(" of <") else { continue };
             let tag = format!("<{}>", rest.split_once('>').unwrap().0);
-            assert_eq!(text("requestId"), ids[&tag], "{record}\n{}", json!(programs));
+            assert_eq!(text("requestId"), self.ids[&tag], "{record}\n{}", json!(programs));
             // A line of an earlier invocation than the newest that was seen is late.
-            if let Some(place) = order.iter().position(|id| *id == ids[&tag]) {
+            if let Some(place) = played.iter().position(|played| played.id == self.ids[&tag]) {
                 newest = newest.max(place);
-                late += usize::from(place < newest);
+                self.late += usize::from(place < newest);
             }
         }
-        seen = records.len();
+        (played, records)
     }
+}
+
+/// Calls `check` with programs of these steps, three for each of the cases.
+fn for_programs(cases: u32, steps: impl Strategy<Value = Value>, mut check: impl FnMut(&[Value])) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let programs = prop::collection::vec(steps, 3);
+    // Not `TestRunner::run`, whose closure may not change anything.
+    let mut runner = TestRunner::new(config);
+    for _ in 0..cases {
+        check(&programs.new_tree(&mut runner).unwrap().current());
+    }
+}
+
+#[test]
+fn each_line_and_each_rejection_belongs_to_the_invocation_that_caused_it() {
+    let mut player = Player::new(module(PLAYER).variable("LAMBDA_PROTO_WORK", "abandon"));
+    for_programs(40, steps(), |programs| {
+        player.play(programs);
+    });
     // Otherwise this test would show nothing.
+    let Player { seen, late, .. } = player;
     assert!(seen > 100 && late > 20, "{seen} records, {late} late");
+}
+
+const GRACE: Duration = Duration::from_millis(100);
+
+/// The time of the policy `drain` for `waitUntil`: until the deadline less the reserve.
+const UNTIL_RESERVE: Duration = Duration::from_millis(1000);
+
+/// What a policy has no part in: the code, the process, the machine. Long before the deadline.
+const SLACK: Duration = Duration::from_secs(40);
+
+/// The deadline is further away than [`SLACK`], and the reserve of `drain` is such that
+/// [`UNTIL_RESERVE`] is left.
+fn bounded(policy: &str) -> Settings {
+    module(PLAYER)
+        .timeout(Duration::from_secs(60))
+        .variable("LAMBDA_PROTO_WORK", policy)
+        .variable("LAMBDA_QUICKJS_GRACE_MS", &GRACE.as_millis().to_string())
+}
+
+/// Whether a program passes a promise to `waitUntil`, which only [`keeping`] does, in the call of
+/// the handler.
+fn may_wait_until(steps: &Value) -> bool {
+    steps.to_string().contains("wait until")
+}
+
+/// The bound is checked in two ways. The runtime says until when it has waited, which is its own
+/// decision: that must never pass the bound, and no busy machine can change it. And the whole
+/// time must not pass it by more than a slack, which is less than the time until the deadline and
+/// until the timers that must not be waited for.
+#[test]
+fn no_policy_keeps_the_environment_longer_than_it_says() {
+    let mut player =
+        Player::new(bounded("drain").variable("LAMBDA_PROTO_DRAIN_RESERVE_MS", "59000"));
+    let (mut waits, mut long_waits) = (0, 0);
+    for_programs(20, keeping_steps(), |programs| {
+        let (played, records) = player.play(programs);
+        for (Played { id, time }, steps) in played.iter().zip(programs) {
+            let bound = if may_wait_until(steps) { UNTIL_RESERVE } else { GRACE };
+            assert!(*time < bound + SLACK, "{time:?}: {}", json!(programs));
+            let of_it =
+                |record: &&Value| record["requestId"] == id[..] && !record["keptMs"].is_null();
+            let kept: Vec<_> = records.iter().filter(of_it).collect();
+            assert!(kept.len() <= 1, "{kept:?}");
+            for record in kept {
+                let awaited = Duration::from_millis(record["awaitedMs"].as_u64().unwrap());
+                assert!(awaited <= bound, "{record}: {}", json!(programs));
+                waits += usize::from(!awaited.is_zero());
+                long_waits += usize::from(awaited > GRACE);
+            }
+        }
+    });
+    // Otherwise this test would show nothing.
+    assert!(waits > 10 && long_waits > 2, "{waits} waits, {long_waits} of them long");
+    for policy in ["report", "abandon"] {
+        let mut player = Player::new(bounded(policy));
+        for_programs(10, keeping_steps(), |programs| {
+            let (played, records) = player.play(programs);
+            assert!(records.iter().all(|record| record["keptMs"].is_null()), "{records:?}");
+            for Played { time, .. } in played {
+                assert!(time < SLACK, "{time:?}: {}", json!(programs));
+            }
+        });
+    }
 }
