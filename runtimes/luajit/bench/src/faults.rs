@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use lambda_lab::{Function, InvokeError, Lab, Output};
 
-use crate::client::{Client, VARIABLES, functions};
+use crate::client::{Client, functions};
+use crate::running::VARIABLES;
 
 /// The names of the cases, as the rows of the table.
 pub(crate) const CASES: [&str; 5] = [

@@ -3,9 +3,12 @@
 
 mod client;
 mod faults;
+mod machine;
 mod measure;
 mod report;
+mod running;
 mod service;
+mod statistics;
 mod usage;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +16,6 @@ use std::process::{Command, ExitCode};
 
 use client::Client;
 use measure::{Effort, Samples};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const HELP: &str = "\
 Compares lambda-luajit with other ways to run Lua on Lambda, and with functions in Rust.
@@ -58,7 +60,7 @@ fn run() -> Result<(), String> {
     let programs = std::env::current_exe().map_err(|error| error.to_string())?;
     let clients = Client::all(programs.parent().unwrap_or(Path::new(".")));
     check_packages()?;
-    pin_to_one_core()?;
+    machine::pin_to_one_core()?;
     let effort = match is_quick {
         true => Effort { rounds: 2, invocations: 2_000, starts: 5 },
         false => Effort { rounds: 7, invocations: 6_000, starts: 61 },
@@ -108,15 +110,4 @@ fn check_packages() -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Lets this process, and all that it starts, run on one core only: the service and its client take
-/// turns, so a second core would only add the time that it takes to wake it.
-fn pin_to_one_core() -> Result<(), String> {
-    let wrong = |error| format!("cannot choose a core: {error}");
-    let allowed = sched_getaffinity(None).map_err(wrong)?;
-    let core = (0..CpuSet::MAX_CPU).find(|core| allowed.is_set(*core)).unwrap_or_default();
-    let mut one = CpuSet::new();
-    one.set(core);
-    sched_setaffinity(None, &one).map_err(wrong)
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::client::{Client, Running};
+use crate::client::Client;
+use crate::running::Running;
 use crate::service::Service;
 
 /// How often everything is measured, in turn, and how long each measurement is.
@@ -64,7 +65,7 @@ pub(crate) fn invocations(
     let running = Running::start(client, &service.address())?;
     let named = |error: String| format!("{}: {error}", client.name);
     service.wait().map_err(named)?;
-    // LuaJIT compiles what runs often.
+    // Some engines compile what runs often.
     service.serve(count / 4).map_err(named)?;
     check(client, event, &service.response()).map_err(named)?;
     let before = running.cpu()?;
