@@ -41,8 +41,7 @@ luajit event='{"name":"Ada"}':
     cargo run --quiet --locked --release -p lambda-lab -- run --event {{ quote(event) }} \
         --task-root runtimes/luajit/examples --handler hello.handle "$CARGO_TARGET_DIR/release/lambda-luajit"
 
-# lambda-luajit beside the common guide's form, the protocol by hand, and Rust: runtimes/luajit/RESULTS.md
-# (curl, luajit, lua-cjson, lua-socket)
+# lambda-luajit beside other ways to run Lua, and Rust: runtimes/luajit/RESULTS.md (curl, luajit, lua-cjson, lua-socket)
 luajit-bench *arguments:
     cd runtimes/luajit && cargo build --quiet --locked --release
     cd runtimes/luajit && cargo build --quiet --locked --release -p lambda-luajit-bench
@@ -53,6 +52,12 @@ quickjs event='{"name":"Ada"}':
     cargo build --quiet --locked --release --manifest-path runtimes/quickjs/Cargo.toml
     cargo run --quiet --locked --release -p lambda-lab -- run --event {{ quote(event) }} \
         --task-root runtimes/quickjs/examples --handler hello.handler "$CARGO_TARGET_DIR/release/lambda-quickjs"
+
+# lambda-quickjs beside Node.js and AWS's client: runtimes/quickjs/RESULTS.md (pip, CMake, autoconf, automake, libtool)
+quickjs-bench *arguments:
+    cargo build --quiet --locked --release --manifest-path runtimes/quickjs/Cargo.toml
+    cargo build --quiet --locked --release --manifest-path runtimes/quickjs/Cargo.toml -p lambda-quickjs-bench
+    "$CARGO_TARGET_DIR/release/lambda-quickjs-bench" {{ arguments }}
 
 # Every fuzz target, or those that are named, for this many seconds each
 fuzz seconds="20" *targets:
@@ -182,8 +187,8 @@ luajit-tests:
 # The QuickJS runtime.
 [private]
 quickjs-tests:
-    cargo clippy --quiet --locked --manifest-path runtimes/quickjs/Cargo.toml --all-targets -- -D warnings
-    cargo test --quiet --locked --manifest-path runtimes/quickjs/Cargo.toml
+    cargo clippy --quiet --locked --manifest-path runtimes/quickjs/Cargo.toml --workspace --all-targets -- -D warnings
+    cargo test --quiet --locked --manifest-path runtimes/quickjs/Cargo.toml --workspace --no-default-features
 
 # Under AWS's emulator and cargo-lambda, and other people's clients under the lab.
 [private]
