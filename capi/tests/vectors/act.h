@@ -4,17 +4,13 @@
 #ifndef ACT_H
 #define ACT_H
 
+#include "json.h"
+
 #include <lambda_proto.h>
 
 #include <stddef.h>
 
 enum act_kind { ACT_ECHO, ACT_DESCRIBE, ACT_FAIL, ACT_PANIC, ACT_ANSWER, ACT_STREAM };
-
-/* Bytes, any of which may be NUL. `data` is never a null pointer. */
-struct act_text {
-    char *data;
-    size_t length;
-};
 
 /* What an event asks for. */
 struct act {

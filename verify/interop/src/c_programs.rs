@@ -95,11 +95,17 @@ pub fn with_layer_two(files: &[&str]) -> Result<Vec<PathBuf>> {
 ///
 /// As [`compile`].
 pub fn vectors(layer: Layer, name: &str, flags: &[&str]) -> Result<PathBuf> {
-    let act = "tests/vectors/act.c";
+    let sources = |files: &[&'static str]| {
+        let shared = ["tests/vectors/act.c", "tests/vectors/json.c"];
+        [files, &shared].concat()
+    };
     match layer {
-        Layer::One => compile("gcc", name, &["tests/vectors/client.c", act], flags),
+        Layer::One => {
+            let [function, socket] = ["tests/vectors/function.c", "tests/vectors/socket.c"];
+            compile("gcc", name, &sources(&["tests/vectors/client.c", function, socket]), flags)
+        }
         Layer::Two => {
-            let files = with_layer_two(&["tests/vectors/runtime.c", act])?;
+            let files = with_layer_two(&sources(&["tests/vectors/runtime.c"]))?;
             compile("gcc", name, &files, flags)
         }
     }
