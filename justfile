@@ -22,7 +22,7 @@ lint: format spelling words links clippy doc
 test: tests alone hello
 
 # The long proofs, whole: the model, ten million invocations, every cut, fuzzing; then what is published
-proof: (soak "10000000") cuts bare-metal panic-free sizes counts lambda-http capi luajit-tests quickjs-tests emulator loops lifecycle aws-sdk moving (fuzz "600") dist
+proof: (soak "10000000") cuts bare-metal panic-free sizes counts lambda-http capi miri luajit-tests quickjs-tests emulator loops lifecycle aws-sdk moving (fuzz "600") dist
 
 # What an invocation costs, beside the floor and other clients: benches/RESULTS.md and its graphs
 bench *arguments:
@@ -171,6 +171,13 @@ sizes:
 counts:
     cargo test --quiet --locked --release --manifest-path benches/Cargo.toml
     cargo run --quiet --locked --release --manifest-path benches/Cargo.toml -- check
+
+# Pointers and memory in the tests of the C interface in Rust.
+[private]
+miri:
+    if cargo +nightly miri --version >/dev/null 2>&1; then \
+        cargo +nightly miri test --quiet --locked -p lambda-proto-capi --test client; \
+    else echo "miri: skipped, because rustup has no nightly toolchain with the components miri and rust-src"; fi
 
 # The feature `http` of the tokio transport and lambda_http, on the same events.
 [private]

@@ -1,6 +1,7 @@
 //! A client of C in memory of the test.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ffi::c_char;
 use std::ptr;
 
 use lambda_proto_capi::*;
@@ -32,6 +33,19 @@ pub(crate) struct Made {
     place: Place,
     memories: [Vec<u8>; 3],
 }
+
+/// A function that sends a report of four texts.
+type Report = unsafe extern "C" fn(
+    *mut Client,
+    *const c_char,
+    usize,
+    *const c_char,
+    usize,
+    *const c_char,
+    usize,
+    *const c_char,
+    usize,
+) -> i32;
 
 pub(crate) fn init(place: &Place, address: &str, user_agent: &str, slots: usize) -> i32 {
     let (agent, length) = match user_agent {
@@ -304,37 +318,17 @@ impl Made {
     }
 
     pub(crate) fn fail(&self, kind: &[u8], message: &[u8], trace: &[u8], cause: &[u8]) -> i32 {
-        // SAFETY: there is a client.
-        unsafe {
-            lambda_proto_client_fail(
-                self.client,
-                kind.as_ptr().cast(),
-                kind.len(),
-                message.as_ptr().cast(),
-                message.len(),
-                trace.as_ptr().cast(),
-                trace.len(),
-                cause.as_ptr().cast(),
-                cause.len(),
-            )
-        }
+        self.report(lambda_proto_client_fail, [kind, message, trace, cause])
     }
 
     pub(crate) fn fail_json(&self, kind: &[u8], message: &[u8], json: &[u8], cause: &[u8]) -> i32 {
-        // SAFETY: there is a client.
-        unsafe {
-            lambda_proto_client_fail_json(
-                self.client,
-                kind.as_ptr().cast(),
-                kind.len(),
-                message.as_ptr().cast(),
-                message.len(),
-                json.as_ptr().cast(),
-                json.len(),
-                cause.as_ptr().cast(),
-                cause.len(),
-            )
-        }
+        self.report(lambda_proto_client_fail_json, [kind, message, json, cause])
+    }
+
+    fn report(&self, send: Report, texts: [&[u8]; 4]) -> i32 {
+        let [(a, b), (c, d), (e, f), (g, h)] = texts.map(|text| (text.as_ptr().cast(), text.len()));
+        // SAFETY: there is a client, and the texts have these lengths.
+        unsafe { send(self.client, a, b, c, d, e, f, g, h) }
     }
 
     /// Ends the use of the client, and returns its memory.
