@@ -9,7 +9,7 @@ use event_loop::{
     client_of, event, feed, refusal, whole,
 };
 use lambda_proto::api::{Call, Concurrency, ContentType, Outcome};
-use lambda_proto::client::{End, Receipt, Step, Warning, backoff};
+use lambda_proto::client::{Client, End, Receipt, Step, Warning, backoff};
 use lambda_proto::machine::{CommandError, Phase};
 
 const SIZES: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
@@ -53,6 +53,37 @@ fn in_flight(pace: Pace, events: &[(&str, Vec<u8>)]) -> Loop {
     let mut host = Loop::new(pace, events, &[Plan::Hold]);
     assert_eq!(host.run(), Stop::InFlight);
     host
+}
+
+#[test]
+fn a_quiet_step_is_the_next_step_unless_something_has_happened() {
+    let quiet = |client: &mut Client<_>| client.exchange().quiet_step();
+    let next = |client: &mut Client<_>| client.exchange().step(|warning| panic!("{warning}"));
+    let mut client = client_of(4096, 4096);
+    assert_eq!(quiet(&mut client), Some(Step::Idle));
+    client.ask().unwrap();
+    assert_eq!(quiet(&mut client), Some(Step::Connect { losses: 0 }));
+    client.exchange().connected();
+    assert_eq!(quiet(&mut client), Some(Step::Write));
+    let length = client.machine().unsent_len();
+    client.exchange().sent(length);
+    assert_eq!(quiet(&mut client), Some(Step::Read));
+    feed(&mut client, &event("a", b"the event", 0));
+    assert_eq!((quiet(&mut client), quiet(&mut client)), (None, None));
+    assert_eq!(next(&mut client), Step::Answer);
+    assert_eq!(quiet(&mut client), Some(Step::Answer));
+    client.exchange().respond(None, 0, true).unwrap();
+    assert_eq!(quiet(&mut client), Some(Step::Write));
+    let length = client.machine().unsent_len();
+    client.exchange().sent(length);
+    // The receipt is returned once, so only by `step`.
+    assert_eq!(quiet(&mut client), None);
+    assert_eq!(next(&mut client), Step::Settled(Receipt::Pipelined));
+    assert_eq!(quiet(&mut client), Some(Step::Read));
+    client.exchange().lost();
+    assert_eq!(quiet(&mut client), None);
+    client.exchange().shut_down();
+    assert_eq!(quiet(&mut client), None);
 }
 
 #[test]

@@ -24,6 +24,24 @@ impl<S: Storage> Exchange<'_, S> {
     /// Returns what to do now. Passes each warning to `tell`; a warning does not end the session.
     pub fn step(&mut self, mut tell: impl FnMut(&Warning<'_>)) -> Step {
         let step = self.channel.step(self.events.as_deref_mut(), &mut tell);
+        self.prepare(step)
+    }
+
+    /// Returns what [`step`](Self::step) would return if nothing has happened since the last step
+    /// but commands and writes: no bytes have arrived, nothing is to be warned of, and no receipt or
+    /// end is due. `None` if something has, and nothing has changed then.
+    ///
+    /// It takes a small part of the code of `step`. An embedder that is called for each step, as a
+    /// C interface is, asks it first and keeps `step` out of line.
+    #[inline]
+    pub fn quiet_step(&mut self) -> Option<Step> {
+        let step = self.channel.quiet_step()?;
+        Some(self.prepare(step))
+    }
+
+    /// Releases the memory that is not needed while an invocation is awaited.
+    #[inline(always)]
+    fn prepare(&mut self, step: Step) -> Step {
         if matches!(step, Step::Read) {
             match &mut self.events {
                 // The next bytes belong to the next event, and this handle does not have the memory

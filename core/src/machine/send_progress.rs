@@ -83,6 +83,10 @@ impl SendProgress {
         // The three parts are laid end to end; `sent` counts from the beginning of the first. The
         // caller's buffer may be longer than what was encoded, so each part is cut to its length.
         let (head, next) = head.split_at(self.head.min(head.len()));
+        if self.sent == 0 {
+            let cut = |part: &'a [u8], length| part.get(..length).unwrap_or(part);
+            return [head, cut(body, self.body), cut(next, self.next)];
+        }
         let parts = [(head, self.head), (body, self.body), (next, self.next)];
         let mut before = 0usize;
         parts.map(|(part, length)| {

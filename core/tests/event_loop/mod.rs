@@ -193,7 +193,11 @@ impl Loop {
     }
 
     pub(crate) fn step(&mut self) -> Step {
+        let (quiet, told) = (self.client.exchange().quiet_step(), self.warnings.len());
         let step = self.client.exchange().step(|warning| self.warnings.push(warning.to_string()));
+        if let Some(quiet) = quiet {
+            assert_eq!((quiet, told), (step, self.warnings.len()));
+        }
         if !self.client.is_connected() {
             self.wire = None;
         }

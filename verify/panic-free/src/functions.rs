@@ -356,6 +356,7 @@ pub(crate) fn keep() {
         client::Exchange::<Memory>::lost,
         client::Exchange::<Memory>::machine,
         client::Exchange::<Memory>::may_stop,
+        client::Exchange::<Memory>::quiet_step,
         client::Exchange::<Memory>::received,
         client::Exchange::<Memory>::respond,
         client::Exchange::<Memory>::room,

@@ -186,6 +186,19 @@ impl<S: Storage> Channel<S> {
         self.machine.is_asked() && !self.is_answer_due
     }
 
+    /// Returns the next step if nothing has happened that [`step`](Self::step) has to deal with
+    /// first.
+    #[inline(always)]
+    pub(super) fn quiet_step(&self) -> Option<Step> {
+        let is_quiet = self.surplus.is_none()
+            && !self.has_news
+            && self.ending.is_none()
+            && !self.machine.must_reconnect()
+            && self.settled.is_none()
+            && self.end.is_none();
+        if is_quiet { self.work() } else { None }
+    }
+
     /// Returns the next step. Without the buffer of events, it serves the answer up to its receipt.
     #[inline(always)]
     pub(super) fn step(
@@ -230,43 +243,58 @@ impl<S: Storage> Channel<S> {
             if let Some(end) = self.end {
                 return Step::End(end);
             }
-            // 7. Bytes to write. While the wire is read-only, read the reply instead: it may say
-            //    why the service reads no more of the request.
-            if self.machine.unsent_len() > 0 {
-                match self.wire {
-                    Wire::Down => return Step::Connect { losses: self.machine.losses() },
-                    Wire::Up => return Step::Write,
-                    Wire::ReadOnly => {}
-                }
+            // 7. and 8. What the embedder or the service has to do.
+            if let Some(step) = self.work() {
+                return step;
             }
-            // 8. An answer with `next` after it, all of it written. The reply and the next event
-            //    come together, so the embedder frees the body now.
-            let phase = self.machine.phase();
-            if self.is_answer_due
-                && phase == Phase::Reporting
-                && self.machine.is_asked()
-                && self.wire != Wire::ReadOnly
-            {
-                self.is_answer_due = false;
-                return Step::Settled(Receipt::Pipelined);
-            }
-            // 9. Nothing is left to write: the embedder or the service has to act.
-            match phase {
-                Phase::Invoking if !self.is_stream_broken() => {
-                    if matches!(self.pending, Pending::Nothing) || self.is_head_held_back() {
-                        return Step::Answer;
-                    }
-                    if let Err(error) = self.encode_pending() {
-                        self.end = Some(End::Command(error));
-                    }
+            // 9. What the client does by itself.
+            match self.machine.phase() {
+                // The reply and the next event come together, so the embedder frees the body now.
+                Phase::Reporting => {
+                    self.is_answer_due = false;
+                    return Step::Settled(Receipt::Pipelined);
                 }
-                _ if self.machine.awaits().is_some() => return Step::Read,
                 Phase::ShuttingDown => {
                     self.end = Some(End::Done);
                     return Step::End(End::Done);
                 }
-                _ => return Step::Idle,
+                _ => {
+                    if let Err(error) = self.encode_pending() {
+                        self.end = Some(End::Command(error));
+                    }
+                }
             }
+        }
+    }
+
+    /// Returns the step of the embedder or of the service; `None` if the client goes on by itself.
+    #[inline(always)]
+    fn work(&self) -> Option<Step> {
+        // Bytes to write. While the wire is read-only, read the reply instead: it may say why the
+        // service reads no more of the request.
+        if self.machine.unsent_len() > 0 {
+            match self.wire {
+                Wire::Down => return Some(Step::Connect { losses: self.machine.losses() }),
+                Wire::Up => return Some(Step::Write),
+                Wire::ReadOnly => {}
+            }
+        }
+        // Nothing is left to write.
+        match self.machine.phase() {
+            // An answer with `next` after it, all of it written.
+            Phase::Reporting
+                if self.is_answer_due && self.machine.is_asked() && self.wire != Wire::ReadOnly =>
+            {
+                None
+            }
+            Phase::Invoking if !self.is_stream_broken() => {
+                let may_answer =
+                    matches!(self.pending, Pending::Nothing) || self.is_head_held_back();
+                may_answer.then_some(Step::Answer)
+            }
+            _ if self.machine.awaits().is_some() => Some(Step::Read),
+            Phase::ShuttingDown => None,
+            _ => Some(Step::Idle),
         }
     }
 

@@ -323,7 +323,9 @@ impl World {
         loop {
             let Self { client, host, .. } = self;
             let lost_before = host.events_lost.len();
+            let quiet = client.exchange().quiet_step();
             self.step = client.exchange().step(|warning| host.hear(warning));
+            assert!(quiet.is_none_or(|quiet| quiet == self.step), "{quiet:?}, {:?}", self.step);
             if host.events_lost.len() > lost_before {
                 host.events_lost[lost_before] = match self.settings.kind {
                     // The one that was handed out last: its ids do not identify it.
