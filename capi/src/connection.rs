@@ -102,16 +102,16 @@ unsafe fn unsent(
     let mut count = 0;
     // SAFETY: the caller vouches for three places each; at most three parts are not empty.
     unsafe {
+        for place in 0..3 {
+            starts.at(place).set(ptr::null());
+            lengths.at(place).set(0);
+        }
         for part in exchange.unsent(body) {
             if !part.is_empty() {
                 starts.at(count).set(part.as_ptr());
                 lengths.at(count).set(part.len());
                 count += 1;
             }
-        }
-        for place in count..3 {
-            starts.at(place).set(ptr::null());
-            lengths.at(place).set(0);
         }
     }
     Ok(count as Code)

@@ -20,7 +20,7 @@ use crate::text::{Line, Warnings};
 /// A client of core with its state for C: `lambda_proto_client` in the header.
 #[repr(C)]
 pub struct Client {
-    /// [`TAG`] changed by the address, so that a copy elsewhere is not a client.
+    /// [`TAG`] after the address, so that a copy elsewhere is not a client.
     tag: usize,
     /// Apart from the rest, because the storages of core's client point to them.
     events: Memory,
@@ -69,7 +69,7 @@ impl Client {
     }
 
     fn tag(address: *const Self) -> usize {
-        TAG ^ address.addr()
+        TAG.wrapping_add(address.addr())
     }
 }
 
@@ -123,6 +123,7 @@ fn check(client: *const Client) -> Result<(), Code> {
 
 /// What is wrong with an address that is not a client.
 #[cold]
+#[inline(never)]
 fn why_not(client: *const Client) -> Code {
     if client.is_null() {
         LAMBDA_PROTO_ERROR_NULL

@@ -23,6 +23,25 @@ pub unsafe extern "C" fn lambda_proto_client_step(client: *mut Client) -> i32 {
     if parts.warnings.is_any() || parts.is_receipt_waiting {
         return waiting(parts);
     }
+    // Most steps follow a command or a write, so nothing has arrived.
+    let quiet = if parts.is_pipelined { None } else { parts.client.exchange().quiet_step() };
+    match quiet {
+        Some(Step::Connect { .. }) => LAMBDA_PROTO_STEP_CONNECT,
+        Some(Step::Write) => LAMBDA_PROTO_STEP_WRITE,
+        Some(Step::Read) => LAMBDA_PROTO_STEP_READ,
+        Some(Step::Idle) => LAMBDA_PROTO_STEP_IDLE,
+        Some(Step::Answer) => {
+            parts.body = Bytes::EMPTY;
+            LAMBDA_PROTO_STEP_ANSWER
+        }
+        _ => step(parts),
+    }
+}
+
+/// The next step, with all that has happened before it. Out of line, because it needs registers
+/// that the other steps do not have to save.
+#[inline(never)]
+fn step(parts: &mut Parts) -> Code {
     let warnings = &mut parts.warnings;
     // Until the receipt is returned, perhaps after warnings, the next event may not take the place of
     // this one.
