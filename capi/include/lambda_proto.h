@@ -453,6 +453,14 @@ int32_t lambda_proto_client_fail_init(lambda_proto_client *client,
                                       const char *trace, size_t trace_length,
                                       const char *cause, size_t cause_length);
 
+/* Reports that the function could not start, as _fail_init(), with a report that the program has
+ * written. Arguments and errors as _fail_json(). */
+int32_t lambda_proto_client_fail_init_json(lambda_proto_client *client,
+                                           const char *type, size_t type_length,
+                                           const char *message, size_t message_length,
+                                           const char *json, size_t json_length,
+                                           const char *cause, size_t cause_length);
+
 /* SnapStart (AWS_LAMBDA_INITIALIZATION_TYPE=snap-start): tells the service that the environment may
  * be snapshotted. SETTLED comes after the restore; then call _ask() or _fail_restore(). A service
  * without snapshots refuses it. Errors: PHASE, UNSENT, MEMORY. */

@@ -381,6 +381,34 @@ pub unsafe extern "C" fn lambda_proto_client_fail_init(
     code(unsafe { report(client, &texts, |parts, report| parts.client.fail_init(report)) })
 }
 
+/// Reports that the function could not start, with JSON of the caller.
+///
+/// # Safety
+///
+/// As the [crate](crate#safety) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lambda_proto_client_fail_init_json(
+    client: *mut Client,
+    error_type: *const c_char,
+    error_type_length: usize,
+    message: *const c_char,
+    message_length: usize,
+    json: *const c_char,
+    json_length: usize,
+    cause: *const c_char,
+    cause_length: usize,
+) -> i32 {
+    let texts = Texts {
+        error_type: (error_type, error_type_length),
+        message: (message, message_length),
+        trace: NOTHING,
+        json: (json, json_length),
+        cause: (cause, cause_length),
+    };
+    // SAFETY: the caller vouches for the pointers.
+    code(unsafe { report(client, &texts, |parts, report| parts.client.fail_init(report)) })
+}
+
 /// Reports that the function could not resume after the restore.
 ///
 /// # Safety

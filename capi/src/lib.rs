@@ -38,10 +38,10 @@ mod text;
 
 pub use commands::{
     lambda_proto_client_ask, lambda_proto_client_chunk, lambda_proto_client_fail,
-    lambda_proto_client_fail_init, lambda_proto_client_fail_json, lambda_proto_client_fail_restore,
-    lambda_proto_client_finish, lambda_proto_client_give_up, lambda_proto_client_respond,
-    lambda_proto_client_restore_next, lambda_proto_client_shut_down, lambda_proto_client_stream,
-    lambda_proto_client_withdraw,
+    lambda_proto_client_fail_init, lambda_proto_client_fail_init_json,
+    lambda_proto_client_fail_json, lambda_proto_client_fail_restore, lambda_proto_client_finish,
+    lambda_proto_client_give_up, lambda_proto_client_respond, lambda_proto_client_restore_next,
+    lambda_proto_client_shut_down, lambda_proto_client_stream, lambda_proto_client_withdraw,
 };
 pub use connection::{
     lambda_proto_client_backoff_ms, lambda_proto_client_connected, lambda_proto_client_host,

@@ -232,9 +232,10 @@ runtime::post_outcome session::fail_init(const failure_report &report)
 {
     return settle(with_memory(
         [&] {
-            return lambda_proto_client_fail_init(
+            return lambda_proto_client_fail_init_json(
                 m_client, report.type.data(), report.type.size(), report.message.data(),
-                report.message.size(), nullptr, 0, report.cause.data(), report.cause.size());
+                report.message.size(), report.json.data(), report.json.size(), report.cause.data(),
+                report.cause.size());
         },
         [this] { return grow(); }));
 }

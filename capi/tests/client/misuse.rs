@@ -120,6 +120,7 @@ fn all(client: *mut Client) -> Vec<(&'static str, i32)> {
         lambda_proto_client_fail_json(client, none, 0, none, 0, none, 0, none, 0),
         lambda_proto_client_give_up(client),
         lambda_proto_client_fail_init(client, none, 0, none, 0, none, 0, none, 0),
+        lambda_proto_client_fail_init_json(client, none, 0, none, 0, none, 0, none, 0),
         lambda_proto_client_restore_next(client),
         lambda_proto_client_fail_restore(client, none, 0, none, 0, none, 0, none, 0),
         lambda_proto_client_withdraw(client),

@@ -221,6 +221,31 @@ fn a_report_in_json_of_the_program_is_sent_unchanged_if_there_is_memory_for_it()
 }
 
 #[test]
+fn an_init_report_in_json_of_the_program_is_sent_unchanged_or_made_of_type_and_message() {
+    let json = r#"{"errorMessage":"no table","stackTrace":[],"errorType":"NoTable"}"#;
+    for json in [json, ""] {
+        let mut made = Made::new(3000, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+        assert_eq!(made.fail_init_json(b"No\xff", b"", b"{}"), LAMBDA_PROTO_ERROR_UTF8);
+        let report = made.fail_init_json(b"NoTable", b"no table", json.as_bytes());
+        assert_eq!(report, LAMBDA_PROTO_OK);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_CONNECT);
+        // SAFETY: there is a client.
+        assert_eq!(unsafe { lambda_proto_client_connected(made.client) }, LAMBDA_PROTO_OK);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
+        let sent = made.send();
+        assert!(sent.starts_with("POST /2018-06-01/runtime/init/error HTTP/1.1\r\n"), "{sent}");
+        assert!(sent.contains("\r\nLambda-Runtime-Function-Error-Type: NoTable\r\n"), "{sent}");
+        let made_up = r#"{"errorType":"NoTable","errorMessage":"no table"}"#;
+        let body = if json.is_empty() { made_up } else { json };
+        assert!(sent.ends_with(&format!("Content-Length: {}\r\n\r\n{body}", body.len())));
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_READ);
+        made.receive_all(ACCEPTED, 1000);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_SETTLED);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_END);
+    }
+}
+
+#[test]
 fn a_stream_sends_its_pieces_and_ends() {
     let mut made = Made::in_flight("1");
     assert_eq!(made.stream(b"text/plain"), LAMBDA_PROTO_OK);

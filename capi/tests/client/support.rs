@@ -331,6 +331,23 @@ impl Made {
         unsafe { send(self.client, a, b, c, d, e, f, g, h) }
     }
 
+    pub(crate) fn fail_init_json(&self, kind: &[u8], message: &[u8], json: &[u8]) -> i32 {
+        // SAFETY: there is a client, and there is nothing at the last pointer.
+        unsafe {
+            lambda_proto_client_fail_init_json(
+                self.client,
+                kind.as_ptr().cast(),
+                kind.len(),
+                message.as_ptr().cast(),
+                message.len(),
+                json.as_ptr().cast(),
+                json.len(),
+                ptr::null(),
+                0,
+            )
+        }
+    }
+
     /// Ends the use of the client, and returns its memory.
     pub(crate) fn close(self) -> Place {
         // SAFETY: there is a client.

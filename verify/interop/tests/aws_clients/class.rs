@@ -494,14 +494,20 @@ fn a_report_is_sent_as_it_is_or_cut_if_it_is_longer_than_a_mebibyte() {
 }
 
 #[test]
-fn a_failed_start_is_reported() {
-    let service = Service::start();
-    let mut process =
-        call(&service, &[r#"init|{"errorMessage":"no table","errorType":"Function.NoTable"}"#]);
-    let mut connection = service.connection();
-    connection.request().assert_init_error("Function.NoTable");
-    connection.take_answer();
-    assert_said(&mut process, &["init ok"]);
+fn a_failed_start_is_reported_as_the_client_has_written_it() {
+    const REPORT: &str =
+        r#"{"errorMessage":"no table","stackTrace":["é"],"errorType":"Function.NoTable","at":7}"#;
+    for (report, error_type) in [(REPORT, "Function.NoTable"), ("no json", "Runtime.Unknown")] {
+        let service = Service::start();
+        let mut process = call(&service, &[&format!("init|{report}")]);
+        let mut connection = service.connection();
+        let request = connection.request();
+        assert_eq!(request.path, "/2018-06-01/runtime/init/error");
+        assert_eq!(request.header("Lambda-Runtime-Function-Error-Type"), Some(error_type));
+        assert_eq!(String::from_utf8_lossy(&request.body), report);
+        connection.take_answer();
+        assert_said(&mut process, &["init ok"]);
+    }
 }
 
 #[test]
