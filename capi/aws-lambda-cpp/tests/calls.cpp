@@ -43,9 +43,10 @@ void *operator new(std::size_t size)
     return memory;
 }
 
-void operator delete(void *memory) noexcept { std::free(memory); }
+// Where it were inlined, GCC would take free() for the wrong counterpart of new.
+__attribute__((noinline)) void operator delete(void *memory) noexcept { std::free(memory); }
 
-void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
+__attribute__((noinline)) void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
 
 static std::string repeated(const std::string &text, int times)
 {
@@ -128,6 +129,42 @@ static void facts()
     say("facts", "ok");
 }
 
+/// Answers in one dialect or the other.
+static void answer(runtime &client, const invocation_request &request, bool says_attempt)
+{
+    if (request.payload == "\"fail\"")
+        client.post_failure(request.request_id,
+                            invocation_response::failure("as asked", "Function.AsAsked"));
+    else if (says_attempt)
+        client.post_success(request.request_id,
+                            invocation_response::success(request.payload, "application/json"),
+                            request.invocation_id);
+    else
+        client.post_success(request.request_id,
+                            invocation_response::success(request.payload, "application/json"));
+}
+
+/// Asks and answers until there are no more invocations. Every second answer is given by another
+/// thread, while this one asks; some are for an invocation that there is not.
+static void serve(runtime &client)
+{
+    std::thread other;
+    for (unsigned round = 0;; round++) {
+        const runtime::next_outcome outcome = client.get_next();
+        if (other.joinable())
+            other.join();
+        if (!outcome.is_success())
+            return;
+        const invocation_request request = outcome.get_result();
+        if (round % 8 == 0)
+            client.post_success("x", invocation_response::success("1", "application/json"));
+        if (round % 2 == 0)
+            answer(client, request, round % 4 == 0);
+        else
+            other = std::thread([&client, request, round] { answer(client, request, round % 4 == 1); });
+    }
+}
+
 int main(int count, char **arguments)
 {
     const char *address = std::getenv("AWS_LAMBDA_RUNTIME_API");
@@ -143,6 +180,9 @@ int main(int count, char **arguments)
             next(client, call);
         else if (is("thread"))
             threads.emplace_back([&client] { next(client, "thread"); });
+        else if (is("serve")) // number of threads
+            for (int number = std::stoi(parts[1]); number > 0; number--)
+                threads.emplace_back([&client] { serve(client); });
         else if (is("join"))
             while (!threads.empty()) {
                 threads.back().join();

@@ -1,59 +1,12 @@
 //! The class by itself, in the ways in which the clients use it, and against hostile services. The
 //! calls are made by `capi/aws-lambda-cpp/tests/calls.cpp` under the sanitizers.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use lambda_interop::Process;
 use lambda_proto_service::{Connection, Event, Service, reply};
 
-use crate::programs::{run, sources};
-
-/// The program with the library's sources, compiled with sanitizers, and its C library.
-fn calls() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("aws-lambda-cpp");
-        let (prefix, program) = (folder.join("lambda_proto"), folder.join("calls"));
-        fs::create_dir_all(&folder).unwrap();
-        run(Command::new(sources().join("../install")).arg(&prefix));
-        let mut command = Command::new("g++");
-        command.args(["-std=c++11", "-Wall", "-Wextra", "-pedantic", "-Werror", "-O1", "-g"]);
-        command.args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-pthread"]);
-        command.arg("-I").arg(sources().join("include")).arg("-I").arg(prefix.join("include"));
-        let sources = ["pool", "report", "runtime", "session", "socket"]
-            .map(|name| sources().join(format!("src/{name}.cpp")));
-        command.args(sources).arg(self::sources().join("tests/calls.cpp"));
-        run(command.arg(prefix.join("lib/liblambda_proto_core.a")).arg("-o").arg(&program));
-        program
-    })
-}
-
-fn call(service: &Service, calls: &[&str]) -> Process {
-    call_with(service, calls, &[])
-}
-
-fn call_with(service: &Service, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
-    let mut command = Command::new(calls());
-    command.args(arguments).env("AWS_LAMBDA_RUNTIME_API", service.address());
-    command.env_remove("AWS_LAMBDA_MAX_CONCURRENCY").envs(variables.iter().copied());
-    Process::start(&mut command).unwrap()
-}
-
-/// Waits for the end of the process, and checks its lines without its log.
-#[track_caller]
-fn assert_said(process: &mut Process, expected: &[&str]) {
-    let status = process.wait().unwrap();
-    if let Some(last) = expected.last() {
-        process.wait_for_output(last).unwrap();
-    }
-    let output = process.output();
-    let said: Vec<_> = output.lines().filter(|line| !line.starts_with("lambda_proto: ")).collect();
-    assert_eq!(said, expected, "{output}");
-    assert_eq!(status.code(), Some(0), "{output}");
-}
+use crate::calls::{assert_said, call, call_with, calls};
 
 /// The next connection, with its `next` open.
 fn asking(service: &Service) -> Connection {

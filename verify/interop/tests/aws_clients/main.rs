@@ -2,6 +2,8 @@
 //!
 //! The clients are built from their sources, unchanged; see [`lambda_interop::aws_clients`].
 
+mod calls;
 mod class;
 mod clients;
 mod programs;
+mod threads;
