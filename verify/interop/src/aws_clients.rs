@@ -1,7 +1,9 @@
 //! AWS's clients for Python and Node.js, built from their sources on `capi/aws-lambda-cpp`.
 //!
-//! Their sources are pinned and unchanged. What is built is kept in `target/interop`, under a name
-//! with the checksums of the library and of the pins, so it is built again when one of them changes.
+//! Their sources are pinned and unchanged. So is what they are built with: setuptools in
+//! `python-build.txt`, node-gyp and node-addon-api in `node-client/package-lock.json`. What is built is
+//! kept in `target/interop`, under a name with the checksums of the library and of the pins, so it is
+//! built again when one of them changes.
 
 use std::ffi::OsString;
 use std::fs;
@@ -62,7 +64,8 @@ pub fn python() -> Result<OsString> {
 ///
 /// As [`library`].
 pub fn python_folder() -> Result<PathBuf> {
-    let kept = place("awslambdaric", PYTHON_SOURCE.as_bytes())?;
+    let pins = [PYTHON_SOURCE, fetch::PYTHON_BUILD_PINS].concat();
+    let kept = place("awslambdaric", pins.as_bytes())?;
     once(&kept, |folder| build_python(folder, Some(&library()?)))?;
     Ok(kept)
 }
@@ -80,10 +83,14 @@ pub fn python_module(folder: &Path) -> Result<PathBuf> {
 fn build_python(folder: &Path, library: Option<&Path>) -> Result<PathBuf> {
     let (pins, sources) = (folder.join("pins.txt"), folder.join("sources"));
     write(&pins, PYTHON_SOURCE.as_bytes())?;
+    // With isolation, pip would build it with the latest release of setuptools. What is pinned takes the
+    // place of that, and builds it as pip's isolation would, which some versions of pip do only on demand.
+    let tools = fetch::python_build()?;
     let pip = |arguments: &[&str]| {
         let mut command = Command::new("python3");
         command.args(["-m", "pip", arguments[0], "--disable-pip-version-check", "--quiet"]);
-        command.args(&arguments[1..]).arg("--no-deps");
+        command.args(&arguments[1..]).args(["--no-deps", "--no-build-isolation"]);
+        command.env("PYTHONPATH", &tools).env("PIP_USE_PEP517", "true");
         command
     };
     // With this variable, its setup script does not build curl.

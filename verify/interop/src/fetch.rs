@@ -84,6 +84,19 @@ pub fn durable_functions() -> Result<PathBuf> {
     DURABLE_FUNCTIONS.fetch()
 }
 
+/// The folder of what builds Python packages from their sources, for `PYTHONPATH`. It is installed if
+/// needed.
+///
+/// # Errors
+///
+/// As [`emulator`].
+pub(crate) fn python_build() -> Result<PathBuf> {
+    PYTHON_BUILD.fetch()
+}
+
+/// The pins of [`python_build`].
+pub(crate) const PYTHON_BUILD_PINS: &str = PYTHON_BUILD.pins;
+
 /// The path of Zig's compiler, which is installed if needed.
 ///
 /// # Errors
@@ -120,6 +133,12 @@ const DURABLE_FUNCTIONS: Packages = Packages {
     name: "durable-functions",
     pins: include_str!("../durable-functions.txt"),
     supports: "Python 3.11 and newer",
+};
+
+const PYTHON_BUILD: Packages = Packages {
+    name: "python-build",
+    pins: include_str!("../python-build.txt"),
+    supports: "Python 3.9 and newer",
 };
 
 const ZIG: Packages =
