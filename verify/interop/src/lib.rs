@@ -26,6 +26,7 @@ mod proxy;
 mod scripted;
 pub mod system_calls;
 pub mod under_lab;
+pub mod vector_clients;
 
 pub use answer::{Answer, Caller, FunctionError};
 pub use emulator::{Emulator, Function};

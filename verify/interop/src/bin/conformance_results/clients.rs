@@ -1,20 +1,18 @@
 //! Plays the vectors for clients against each client.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
 use lambda_conformance::client::{
-    CAN, Delivery, EXTENSION_CAN, End, File, Patience, Report, Vector, not_for_core, play,
+    CAN, Delivery, EXTENSION_CAN, File, Patience, Report, Vector, not_for_core,
     play_extension_in_memory, play_in_memory,
 };
-use lambda_interop::aws_clients::Source;
+use lambda_interop::aws_clients::{Source, python_folder, python_module};
 use lambda_interop::c_programs::{self, Layer};
-use lambda_interop::{Error, Result, aws_clients, fetch, programs};
+use lambda_interop::vector_clients::{AWS_CAN, Program};
+use lambda_interop::{Error, Result, aws_clients, fetch, programs, vector_clients};
 
 use crate::Outcome;
 use crate::costs::{self, Subject};
@@ -34,7 +32,7 @@ struct Client {
 enum How {
     InMemory,
     ExtensionInMemory,
-    Process { program: PathBuf, arguments: Vec<String>, variables: Vec<(String, String)> },
+    Process(Program),
 }
 
 /// Plays all vectors against the clients of this project.
@@ -86,7 +84,7 @@ fn luajit() -> Result<Client> {
         name: "luajit",
         about: "`lambda-luajit`, a function in Lua, a process".into(),
         can: &CAN,
-        how: How::Process { program: "env".into(), arguments, variables: vec![] },
+        how: How::Process(Program { file: "env".into(), arguments, variables: Vec::new() }),
     })
 }
 
@@ -147,85 +145,64 @@ pub(crate) fn others(files: &[File]) -> Result<Table> {
 pub(crate) fn aws(files: &[File]) -> Result<Table> {
     let ours = "the same sources on `capi/aws-lambda-cpp`";
     let published = fetch::python_clients()?.into_os_string();
-    let clients = [
-        python("awslambdaric", "awslambdaric 4.2.2 (PyPI), a process", published),
-        python("on ours", ours, aws_clients::python()?),
-        node(
-            "aws-lambda-ric",
-            "aws-lambda-ric 4.0.2 (npm), a process",
-            &aws_clients::node_as_published()?,
-        ),
-        node("on ours", ours, &aws_clients::node()?),
+    let node_published = aws_clients::node_as_published()?;
+    let node = aws_clients::node()?;
+    let programs = [
+        Program::awslambdaric(published),
+        Program::awslambdaric(aws_clients::python()?),
+        Program::aws_lambda_ric(&node_published),
+        Program::aws_lambda_ric(&node),
     ];
-    let node_module = |node: &aws_clients::Node| node.client.with_file_name("rapid-client.node");
-    let modules = [
-        (Source::Python, aws_clients::python_module(&fetch::python_clients()?)?),
-        (Source::PythonOnOurs, aws_clients::python_module(&aws_clients::python_folder()?)?),
-        (Source::Node, node_module(&aws_clients::node_as_published()?)),
-        (Source::NodeOnOurs, node_module(&aws_clients::node()?)),
+    let columns = [
+        ("awslambdaric", "awslambdaric 4.2.2 (PyPI), a process"),
+        ("on ours", ours),
+        ("aws-lambda-ric", "aws-lambda-ric 4.0.2 (npm), a process"),
+        ("on ours", ours),
     ];
-    let names =
-        ["awslambdaric", "awslambdaric on ours", "aws-lambda-ric", "aws-lambda-ric on ours"];
-    let rows = play_all(files, &clients)?;
-    let subjects = clients.iter().zip(modules).zip(names);
-    let subjects = subjects.filter_map(|((client, (source, module)), name)| match &client.how {
-        How::Process { program, arguments, variables } => Some(Subject {
+    let clients: Vec<_> = columns
+        .iter()
+        .zip(&programs)
+        .map(|((name, about), program)| Client {
             name,
-            source,
-            module,
-            program: program.clone(),
-            arguments: arguments.clone(),
-            variables: variables.clone(),
-        }),
-        How::InMemory | How::ExtensionInMemory => None,
-    });
+            about: (*about).to_owned(),
+            can: &AWS_CAN,
+            how: How::Process(program.clone()),
+        })
+        .collect();
+    let node_module = |node: &aws_clients::Node| node.client.with_file_name("rapid-client.node");
+    let subjects = [
+        ("awslambdaric", Source::Python, python_module(&fetch::python_clients()?)?),
+        ("awslambdaric on ours", Source::PythonOnOurs, python_module(&python_folder()?)?),
+        ("aws-lambda-ric", Source::Node, node_module(&node_published)),
+        ("aws-lambda-ric on ours", Source::NodeOnOurs, node_module(&node)),
+    ];
+    let subjects = subjects.into_iter().zip(programs);
+    let subjects =
+        subjects.map(|((name, source, module), program)| Subject { name, source, module, program });
     let subjects: Vec<_> = subjects.collect();
+    let mut rows = play_all(files, &clients)?;
+    mark(files, &mut rows);
     Ok(Table {
         title: "AWS's clients for Python and Node.js",
         preface: "As published, which is on curl, and built from the same sources on \
                   [`capi/aws-lambda-cpp`](../capi/aws-lambda-cpp/README.md). The words are those of the \
-                  table above. A failed start is reported by HTTP of the clients' own.",
+                  table above. The class sends `next`, buffered responses and errors. † marks the vectors with \
+                  something that the clients send over HTTP of their own, past the class: init errors, \
+                  the calls of a snapshot, and streamed responses.",
         folder: "client",
-        columns: columns(&clients),
+        columns: self::columns(&clients),
         rows,
         epilogue: costs::table(&subjects)?,
     })
 }
 
-/// The folder of the functions for other clients.
-const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
-
-/// `peers/vectors.py` on awslambdaric, which is in these folders.
-fn python(name: &'static str, about: &str, mut folders: OsString) -> Client {
-    folders.push(":");
-    folders.push(PEERS);
-    let arguments = ["-m", "awslambdaric", "vectors.handler"].map(str::to_owned).into();
-    let variables = vec![
-        ("PYTHONPATH".into(), folders.to_string_lossy().into_owned()),
-        ("PYTHONDONTWRITEBYTECODE".into(), "1".into()),
-        ("LAMBDA_TASK_ROOT".into(), PEERS.into()),
-    ];
-    let how = How::Process { program: "python3".into(), arguments, variables };
-    Client { name, about: about.into(), can: &["fail", "panic", "start"], how }
-}
-
-/// `peers/vectors.mjs` on aws-lambda-ric.
-fn node(name: &'static str, about: &str, node: &aws_clients::Node) -> Client {
-    let handler = "vectors.handler";
-    let arguments = vec![node.client.to_string_lossy().into_owned(), handler.into()];
-    // It does not start without these.
-    let variables = [
-        ("LAMBDA_TASK_ROOT", PEERS),
-        ("_HANDLER", handler),
-        ("AWS_LAMBDA_FUNCTION_NAME", "vectors"),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/vectors"),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "vectors"),
-    ];
-    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let how = How::Process { program: node.program.clone(), arguments, variables };
-    Client { name, about: about.into(), can: &["fail", "panic", "start"], how }
+/// Marks the vectors that are not for the class alone.
+fn mark(files: &[File], rows: &mut [Row]) {
+    for row in rows {
+        let file = files.iter().find(|file| file.name == row.file);
+        let vector = file.and_then(|file| file.vectors.iter().find(|it| it.name == row.vector));
+        row.is_marked = vector.is_some_and(vector_clients::is_past_the_class);
+    }
 }
 
 fn columns(clients: &[Client]) -> Vec<(String, String)> {
@@ -243,7 +220,8 @@ fn play_all(files: &[File], clients: &[Client]) -> Result<Vec<Row>> {
             eprintln!("{}: {}", file.name, vector.name);
             let outcomes = clients.iter().map(|client| client.play(vector));
             let outcomes = outcomes.collect::<Result<Vec<_>>>()?;
-            let row = Row { file: file.name.clone(), vector: vector.name.clone(), outcomes };
+            let (file, vector) = (file.name.clone(), vector.name.clone());
+            let row = Row { file, vector, is_marked: false, outcomes };
             rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(place, row);
         }
         Ok(())
@@ -264,7 +242,7 @@ fn process(
     can: &'static [&'static str],
     program: PathBuf,
 ) -> Client {
-    let how = How::Process { program, arguments: Vec::new(), variables: Vec::new() };
+    let how = How::Process(Program::plain(program));
     Client { name, about: about.into(), can, how }
 }
 
@@ -287,35 +265,18 @@ impl Client {
                     Err(deviation) => Outcome::Deviates("otherwise", deviation.to_string()),
                 })
             }
-            How::Process { program, arguments, variables } => {
-                let mut command = Command::new(program);
-                command.args(arguments);
-                command.envs(variables.iter().map(|(name, value)| (name, value)));
-                let report = play(vector, command, Patience::default()).map_err(|error| {
-                    Error::new(format!("cannot start {}: {error}", program.display()))
-                })?;
-                Ok(outcome(&report))
-            }
+            How::Process(program) => Ok(outcome(&program.play(vector, Patience::default())?)),
         }
     }
 }
 
-/// Sums up what a client did in one word.
 fn outcome(report: &Report) -> Outcome {
-    let Some(deviation) = &report.deviation else { return Outcome::Conforms };
-    // A client that uses a processor for half of the time is not waiting.
-    let has_spun = report.usage.is_some_and(|usage| {
-        report.elapsed > Duration::from_secs(1) && usage.cpu * 2 > report.elapsed
-    });
-    let word = match report.end {
-        _ if report.has_panicked() => "panicked",
-        End::Exited(None) => "killed",
-        End::Exited(Some(_)) => "exited",
-        End::Running if has_spun => "spun",
-        End::Running if deviation.what.contains("nothing came") => "hung",
-        End::Running => "otherwise",
-    };
-    Outcome::Deviates(word, without_places(&deviation.to_string()))
+    match (&report.deviation, vector_clients::word(report)) {
+        (Some(deviation), Some(word)) => {
+            Outcome::Deviates(word, without_places(&deviation.to_string()))
+        }
+        _ => Outcome::Conforms,
+    }
 }
 
 /// Replaces ports and the path of this repository, so that every run gives the same text.

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lambda_interop::system_calls::{SystemCalls, Trace};
+use lambda_interop::vector_clients::Program;
 use lambda_interop::{Error, Pace, Process, Result, ScriptedService, aws_clients};
 
 /// A client whose costs are measured.
@@ -14,9 +15,7 @@ pub(crate) struct Subject {
     pub(crate) source: aws_clients::Source,
     /// Its native module.
     pub(crate) module: PathBuf,
-    pub(crate) program: PathBuf,
-    pub(crate) arguments: Vec<String>,
-    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) program: Program,
 }
 
 /// Sizes of events, and how many of them are sent for CPU time and under strace. Each is the
@@ -74,21 +73,20 @@ impl Subject {
     /// The CPU time of a run with so many events.
     fn cpu(&self, size: usize, events: usize) -> Result<Duration> {
         let before = cpu_of_children()?;
-        self.run(Command::new(&self.program), size, events)?;
+        self.run(Command::new(&self.program.file), size, events)?;
         Ok(cpu_of_children()?.saturating_sub(before))
     }
 
     fn trace(&self, size: usize, events: usize) -> Result<SystemCalls> {
         let log = std::env::temp_dir().join(format!("aws-clients-{}.txt", std::process::id()));
         let trace = Trace::new(log.clone());
-        self.run(trace.command(&self.program), size, events)?;
+        self.run(trace.command(&self.program.file), size, events)?;
         trace.calls().map_err(|error| failed(&log, &error))
     }
 
     fn run(&self, mut command: Command, size: usize, events: usize) -> Result<()> {
         let service = ScriptedService::start(events, size, Pace::OneByOne);
-        command.args(&self.arguments);
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        self.program.complete(&mut command);
         command.env("AWS_LAMBDA_RUNTIME_API", service.address());
         let mut process = Process::start(&mut command)?;
         let right = service.finish()?;

@@ -22,6 +22,8 @@ pub(crate) struct Table {
 pub(crate) struct Row {
     pub(crate) file: String,
     pub(crate) vector: String,
+    /// Whether the vector has a †, which the text above the table explains.
+    pub(crate) is_marked: bool,
     /// One for each column.
     pub(crate) outcomes: Vec<Outcome>,
 }
@@ -96,7 +98,8 @@ impl Table {
                 Outcome::NotApplicable(why) => format!("– {}", notes.add(why)),
             });
             let cells = cells.collect::<Vec<_>>().join(" | ");
-            line(&format!("| {} | {cells} |", escaped(&row.vector)));
+            let mark = if row.is_marked { " †" } else { "" };
+            line(&format!("| {}{mark} | {cells} |", escaped(&row.vector)));
         }
         if !notes.0.is_empty() {
             line("");

@@ -11,6 +11,7 @@ pub(crate) fn both() -> Result<Table> {
     let rows = conformance::rows()?.into_iter().map(|row| Row {
         file: row.file,
         vector: row.vector,
+        is_marked: false,
         outcomes: vec![outcome(row.lab), outcome(row.emulator)],
     });
     Ok(Table {
