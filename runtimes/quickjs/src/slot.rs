@@ -301,11 +301,12 @@ impl<'js> Slot<'js, '_> {
                 Some(Ok(result)) if self.is_answered(&result, times)? => return Ok(()),
                 _ => {}
             }
+            // Then only the connection is waited for.
+            let has_ended = is_settled && self.host.stream.get() == StreamState::Ended;
             let now = Instant::now();
             let must_end = times.is_some_and(|times| now >= times.end_at);
             if is_cancelled && must_end {
-                if is_settled && self.host.stream.get() == StreamState::Ended {
-                    // Only the connection is waited for.
+                if has_ended {
                     self.answers(times);
                     self.host.leave_stream(None);
                     return Ok(());
@@ -318,8 +319,10 @@ impl<'js> Slot<'js, '_> {
                 is_cancelled = true;
                 // What the signal starts has the time until the end.
                 self.host.time.limit(times.map(|times| times.limits(times.end_at)));
-                let turn = self.engine.turn(owner, || self.engine.call::<()>("cancel", ()));
-                self.check(owner, &turn)?;
+                if !has_ended {
+                    let turn = self.engine.turn(owner, || self.engine.call::<()>("cancel", ()));
+                    self.check(owner, &turn)?;
+                }
                 continue;
             }
             if let Some(news) = self.host.stream_news() {
@@ -328,14 +331,20 @@ impl<'js> Slot<'js, '_> {
                     self.engine.turn(owner, || self.engine.call::<()>("streamed", arguments));
                 self.check(owner, &turn)?;
                 turn.result?;
+                // News that comes as fast as it is taken leaves timers their turns.
+                if let Some(turn) = self.engine.fire_due() {
+                    self.check(owner, &turn)?;
+                }
                 continue;
             }
+            // With a deadline, its moments are awaited. What has fired is not awaited again.
+            let cancelled = (times.is_none() && !is_cancelled).then_some(cancellation);
             let limit =
                 times.map(|times| if is_cancelled { times.end_at } else { times.cancel_at });
             let Some(at) = self.host.timers.borrow().next() else {
                 let has_signal = self.awaits_signal() && !is_cancelled;
                 if has_signal || self.host.writer.is_at_work() {
-                    self.sleep(limit, cancellation);
+                    self.sleep(limit, cancelled);
                     continue;
                 }
                 return Err(self.never_settles(&promise));
@@ -346,7 +355,7 @@ impl<'js> Slot<'js, '_> {
                 }
                 continue;
             }
-            self.sleep(Some(limit.map_or(at, |limit| at.min(limit))), cancellation);
+            self.sleep(Some(limit.map_or(at, |limit| at.min(limit))), cancelled);
         }
     }
 
@@ -354,18 +363,20 @@ impl<'js> Slot<'js, '_> {
         self.engine.call("awaitsSignal", ()).unwrap_or(false)
     }
 
-    /// Sleeps until this moment, until the process must end, or until there is news of the stream.
-    fn sleep(&self, until: Option<Instant>, cancellation: &Cancellation) {
+    /// Sleeps until this moment, until the cancellation fires, or until there is news of the stream.
+    fn sleep(&self, until: Option<Instant>, cancellation: Option<&Cancellation>) {
         if self.host.writer.is_at_work() {
             return self.host.writer.wait(until, cancellation);
         }
         let left =
             until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-        if cancellation.is_cancelled() {
+        match cancellation {
             // It would not wait any more.
-            thread::sleep(left.min(Duration::from_millis(10)));
-        } else {
-            cancellation.wait(left);
+            Some(cancellation) if cancellation.is_cancelled() => {
+                thread::sleep(left.min(Duration::from_millis(10)));
+            }
+            Some(cancellation) => _ = cancellation.wait(left),
+            None => thread::sleep(left),
         }
     }
 

@@ -179,13 +179,17 @@ impl<S: Sink> Writer<S> {
     }
 
     /// Waits for news until this moment, or until the cancellation fires.
-    pub(crate) fn wait(&self, until: Option<Instant>, cancellation: &Cancellation) {
+    pub(crate) fn wait(&self, until: Option<Instant>, cancellation: Option<&Cancellation>) {
         let waker = Waker::from(self.shared.clone());
-        let mut fired = pin!(cancellation.fired());
-        // If it has fired before, nobody waits for that.
-        let has_fired = fired.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        let mut fired = pin!(async {
+            if let Some(cancellation) = cancellation {
+                cancellation.fired().await;
+            }
+        });
+        // Only so that it wakes the wait; whether it has fired is asked there.
+        let _ = fired.as_mut().poll(&mut Context::from_waker(&waker));
         let _state = self.shared.wait(self.shared.lock(), until, |state| {
-            let is_cancelled = !has_fired && cancellation.is_cancelled();
+            let is_cancelled = cancellation.is_some_and(Cancellation::is_cancelled);
             state.has_news() || !state.is_writing() || is_cancelled
         });
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use support::{Running, Settings, module};
@@ -191,12 +191,16 @@ impl Player {
     }
 }
 
-/// Calls `check` with programs of these steps, three for each of the cases.
-fn for_programs(cases: u32, steps: impl Strategy<Value = Value>, mut check: impl FnMut(&[Value])) {
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
+/// Calls `check` with programs of these steps, three for each of the cases: with others in each run, or
+/// always with the same.
+fn for_programs(
+    mut runner: TestRunner,
+    cases: u32,
+    steps: impl Strategy<Value = Value>,
+    mut check: impl FnMut(&[Value]),
+) {
     let programs = prop::collection::vec(steps, 3);
     // Not `TestRunner::run`, whose closure may not change anything.
-    let mut runner = TestRunner::new(config);
     for _ in 0..cases {
         check(&programs.new_tree(&mut runner).unwrap().current());
     }
@@ -205,7 +209,7 @@ fn for_programs(cases: u32, steps: impl Strategy<Value = Value>, mut check: impl
 #[test]
 fn each_line_and_each_rejection_belongs_to_the_invocation_that_caused_it() {
     let mut player = Player::new(module(PLAYER).variable("LAMBDA_PROTO_WORK", "abandon"));
-    for_programs(40, steps(), |programs| {
+    for_programs(TestRunner::default(), 40, steps(), |programs| {
         player.play(programs);
     });
     // Otherwise this test would show nothing.
@@ -245,7 +249,8 @@ fn no_policy_keeps_the_environment_longer_than_it_says() {
     let mut player =
         Player::new(bounded("drain").variable("LAMBDA_PROTO_DRAIN_RESERVE_MS", "59000"));
     let (mut waits, mut long_waits) = (0, 0);
-    for_programs(20, keeping_steps(), |programs| {
+    // How many of the programs wait is asserted below, so they are the same in each run.
+    for_programs(TestRunner::deterministic(), 20, keeping_steps(), |programs| {
         let (played, records) = player.play(programs);
         for (Played { id, time }, steps) in played.iter().zip(programs) {
             let bound = if may_wait_until(steps) { UNTIL_RESERVE } else { GRACE };
@@ -266,7 +271,7 @@ fn no_policy_keeps_the_environment_longer_than_it_says() {
     assert!(waits > 10 && long_waits > 2, "{waits} waits, {long_waits} of them long");
     for policy in ["report", "abandon"] {
         let mut player = Player::new(bounded(policy));
-        for_programs(10, keeping_steps(), |programs| {
+        for_programs(TestRunner::default(), 10, keeping_steps(), |programs| {
             let (played, records) = player.play(programs);
             assert!(records.iter().all(|record| record["keptMs"].is_null()), "{records:?}");
             for Played { time, .. } in played {

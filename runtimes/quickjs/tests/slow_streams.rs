@@ -127,6 +127,37 @@ fn the_high_water_mark_may_be_set_and_callbacks_follow_their_pieces() {
 }
 
 #[test]
+fn timers_fire_while_one_piece_follows_the_other() {
+    // A piece is written in less time than the code takes, so there is news whenever the loop looks.
+    let source = "
+        export const handler = awslambda.streamifyResponse(async (event, stream) => {
+            let fired = 0, written = 0, done;
+            const timer = setInterval(() => fired++, 1);
+            const all = new Promise((resolve) => done = resolve);
+            const next = () => {
+                if (fired >= 3 || written === 150) return done();
+                const end = performance.now() + 1;
+                while (performance.now() < end);
+                written++;
+                stream.write('a', next);
+            };
+            for (let count = 0; count < 8; count++) next();
+            await all;
+            clearInterval(timer);
+            stream.end(JSON.stringify({ fired }));
+        });";
+    let running = module(source).start();
+    let mut answer = vec![];
+    running.lab.invoke_streaming("1", |piece| answer.extend_from_slice(piece)).unwrap();
+    let text = String::from_utf8(answer).unwrap();
+    assert!(
+        text.trim_start_matches('a').starts_with("{\"fired\":3"),
+        "{}",
+        text.trim_start_matches('a')
+    );
+}
+
+#[test]
 fn the_signal_fires_while_the_caller_takes_nothing() {
     let source = "
         export const handler = awslambda.streamifyResponse(async (event, stream, context) => {

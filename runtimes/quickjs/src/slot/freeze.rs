@@ -101,7 +101,7 @@ impl Slot<'_, '_> {
             let at = target.min(next);
             if at > now {
                 kept.awaited = kept.awaited.max(at.saturating_duration_since(begun));
-                self.sleep(Some(at), cancellation);
+                self.sleep(Some(at), Some(cancellation));
                 continue;
             }
             if let Some(turn) = self.engine.fire_due() {
