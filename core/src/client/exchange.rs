@@ -29,7 +29,7 @@ impl<S: Storage> Exchange<'_, S> {
 
     /// Returns what [`step`](Self::step) would return if nothing has happened since the last step
     /// but commands and writes: no bytes have arrived, nothing is to be warned of, and no receipt or
-    /// end is due. `None` if something has, and nothing has changed then.
+    /// end is due. `None` if `step` has more to do, and nothing has changed then.
     ///
     /// It takes a small part of the code of `step`. An embedder that is called for each step, as a
     /// C interface is, asks it first and keeps `step` out of line.
