@@ -18,7 +18,7 @@ use crate::report::{Counts, Report, Verdict};
 use crate::service::bootstrap::{Bootstrap, Process};
 use crate::service::pattern::Words;
 use crate::service::player::{Player, Service};
-use crate::service::ports::{free_addresses, is_listening};
+use crate::service::ports::{Port, is_listening};
 use crate::service::step::{Settings, Step, Vector, VectorFile, all};
 
 /// The help text of `lambda-conformance service`.
@@ -215,8 +215,10 @@ struct Started {
     child: Child,
     /// `None` once it is being waited for.
     group: Option<Group>,
-    invoke_api: SocketAddr,
+    invoke_api: Port,
+    /// Claimed by the second port, if the service listens where it was told to.
     runtime_api: Cell<SocketAddr>,
+    _runtime_api: Port,
     bootstrap: Bootstrap,
 }
 
@@ -234,13 +236,13 @@ impl Started {
         patience: Duration,
     ) -> Result<Option<Self>, String> {
         let words = |error: std::io::Error| error.to_string();
-        let [invoke_api, runtime_api] = free_addresses()?;
+        let [invoke_api, runtime_api] = [Port::claim()?, Port::claim()?];
         let bootstrap = Bootstrap::new()?.patience(patience);
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(start).stdin(Stdio::null());
         command
-            .env("CONFORMANCE_INVOKE_API", invoke_api.to_string())
-            .env("CONFORMANCE_RUNTIME_API", runtime_api.to_string())
+            .env("CONFORMANCE_INVOKE_API", invoke_api.address().to_string())
+            .env("CONFORMANCE_RUNTIME_API", runtime_api.address().to_string())
             .env("CONFORMANCE_TIMEOUT", settings.timeout.unwrap_or(20).to_string())
             .env(Bootstrap::VARIABLE, bootstrap.file())
             .env_remove("CONFORMANCE_CONCURRENCY")
@@ -264,11 +266,18 @@ impl Started {
             command.env("CONFORMANCE_EXTENSIONS", bootstrap.extensions(&settings.extensions)?);
         }
         let (child, group) = Group::start(&mut command).map_err(words)?;
-        let runtime_api = Cell::new(runtime_api);
-        let this = Self { child, group: Some(group), invoke_api, runtime_api, bootstrap };
+        let address = invoke_api.address();
+        let this = Self {
+            child,
+            group: Some(group),
+            invoke_api,
+            runtime_api: Cell::new(runtime_api.address()),
+            _runtime_api: runtime_api,
+            bootstrap,
+        };
         let began = Instant::now();
         loop {
-            let is_listening = is_listening(invoke_api);
+            let is_listening = is_listening(address);
             match this.group.as_ref().and_then(Group::ended) {
                 Some(status) if status.exit_status() == Some(SKIPPED) => return Ok(None),
                 Some(status) => {
@@ -281,7 +290,7 @@ impl Started {
                 None if began.elapsed() > patience => {
                     let seconds = patience.as_secs();
                     return Err(format!(
-                        "the service does not listen on {invoke_api} after {seconds} s"
+                        "the service does not listen on {address} after {seconds} s"
                     ));
                 }
                 None => thread::sleep(Duration::from_millis(5)),
@@ -296,7 +305,7 @@ impl Service for Started {
     }
 
     fn invoke_api(&self) -> SocketAddr {
-        self.invoke_api
+        self.invoke_api.address()
     }
 
     fn await_start(&self, process: &Process) -> Result<(), String> {

@@ -15,7 +15,7 @@ use crate::service::connection::{Connection, Request};
 use crate::service::events::{Event, Found, event, find, list, take, told, type_of};
 use crate::service::known::Known;
 use crate::service::pattern::{Differences, Headers, Words, compare_headers};
-use crate::service::ports::free_listener;
+use crate::service::ports::Port;
 
 /// How an extension listens for telemetry.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,7 +46,7 @@ enum Protocol {
 
 /// A listener of an extension, on loopback.
 pub(super) struct Listener {
-    address: SocketAddr,
+    port: Arc<Port>,
     shared: Arc<Shared>,
     /// `None` once it is being ended.
     accepts: Option<JoinHandle<()>>,
@@ -83,22 +83,19 @@ impl Arrived {
 }
 
 impl Listener {
-    /// Listens at this address, or at a free one.
+    /// Listens on this port.
     ///
     /// # Errors
     ///
     /// The reason as text.
     pub(super) fn open(
-        address: Option<SocketAddr>,
+        port: Arc<Port>,
         listen: &Listen,
         known: Known,
         words: Words,
     ) -> Result<Self, String> {
-        let listener = match address {
-            Some(address) => TcpListener::bind(address).map_err(|it| format!("{address}: {it}"))?,
-            None => free_listener()?,
-        };
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let address = port.address();
+        let listener = TcpListener::bind(address).map_err(|it| format!("{address}: {it}"))?;
         let replies = listen.replies.iter().map(|bytes| known.fill_in(bytes.as_slice()));
         let replies = replies.collect::<Result<_, _>>()?;
         let arrived = Mutex::new(Arrived { replies, ..Arrived::default() });
@@ -106,11 +103,11 @@ impl Listener {
         let shared = Arc::new(Shared { listen: listen.clone(), known, words, arrived, has_grown });
         let serving = Arc::clone(&shared);
         let accepts = Some(thread::spawn(move || serving.serve(&listener)));
-        Ok(Self { address, shared, accepts })
+        Ok(Self { port, shared, accepts })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// Whether nothing arrives for this time.
@@ -257,7 +254,7 @@ impl Drop for Listener {
         }
         drop(arrived);
         // Wakes the thread that accepts, with which the port closes.
-        if TcpStream::connect(self.address).is_ok()
+        if TcpStream::connect(self.address()).is_ok()
             && let Some(accepts) = self.accepts.take()
         {
             let _never_panics = accepts.join();
@@ -272,7 +269,8 @@ mod tests {
 
     fn open(listen: &str) -> Listener {
         let listen = serde_json::from_str(listen).unwrap();
-        Listener::open(None, &listen, Known::default(), Words::Own).unwrap()
+        Listener::open(Arc::new(Port::claim().unwrap()), &listen, Known::default(), Words::Own)
+            .unwrap()
     }
 
     fn event(kind: &str, record: &str) -> String {
@@ -399,13 +397,13 @@ mod tests {
     #[test]
     fn a_listener_that_is_closed_refuses_connections_and_may_listen_again() {
         let listener = open(r#"{"protocol": "TCP"}"#);
-        let address = listener.address();
+        let (port, address) = (Arc::clone(&listener.port), listener.address());
         let connection = TcpStream::connect(address).unwrap();
         drop(listener);
         assert!(TcpStream::connect(address).is_err());
         assert_eq!((&connection).read(&mut [0]).unwrap_or_default(), 0);
         let listen = serde_json::from_str(r#"{"protocol": "TCP"}"#).unwrap();
-        let again = Listener::open(Some(address), &listen, Known::default(), Words::Own).unwrap();
+        let again = Listener::open(port, &listen, Known::default(), Words::Own).unwrap();
         assert!(again.is_silent(Duration::from_millis(20)));
         send(&again, &format!("{}\n", event("a", "1")));
         expect(&again, r#"[{"type": "a", "record": 1}]"#, &[], PATIENCE).unwrap();

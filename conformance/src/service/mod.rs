@@ -10,7 +10,7 @@
 //! | `bootstrap` | the processes that a service starts as its runtime and its external extensions |
 //! | `listener` | the listeners to which a service delivers telemetry |
 //! | `events` | when the events that have come match a vector |
-//! | `ports` | free ports |
+//! | `ports` | ports for processes that take some time until they listen |
 //! | `player` | playing a vector |
 //! | `differences` | the known deviations of a service, and their reasons |
 //! | `command` | the command line |
@@ -36,4 +36,5 @@ pub use expected::Expected;
 pub use listener::Listen;
 pub use pattern::Words;
 pub use player::{Cut, Failure, Player, Service};
+pub use ports::Port;
 pub use step::{Delivery, Invoke, Settings, Step, Vector, VectorFile, all};

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use crate::service::expected::Expected;
 use crate::service::known::Known;
 use crate::service::listener::{Listen, Listener};
 use crate::service::pattern::{Words, is_uuid};
+use crate::service::ports::Port;
 use crate::service::step::{Invoke, Step, Vector};
 
 /// A service that has been started for one vector.
@@ -123,8 +124,8 @@ struct Stage<'p> {
     connections: BTreeMap<String, Connection>,
     callers: BTreeMap<String, Caller>,
     listeners: BTreeMap<String, Listener>,
-    /// The addresses of listeners, also of those that are closed.
-    ports: BTreeMap<String, SocketAddr>,
+    /// The ports of listeners, also of those that are closed.
+    ports: BTreeMap<String, Arc<Port>>,
     /// The vector has a step for each start of a process.
     says_what_starts: bool,
     /// The service is about to start its runtime.
@@ -277,11 +278,13 @@ impl Stage<'_> {
 
     /// Listens where the listener of this name did before, or on a new port, which later steps know.
     fn listen(&mut self, name: &str, listen: &Listen) -> Result<(), String> {
-        let (address, words) = (self.ports.get(name).copied(), self.player.words);
-        let listener = Listener::open(address, listen, self.known.clone(), words)?;
-        self.ports.insert(name.to_owned(), listener.address());
-        let port = listener.address().port().to_string();
-        self.known.keep_value(name, "port", port.as_bytes());
+        let port = match self.ports.get(name) {
+            Some(port) => Arc::clone(port),
+            None => Arc::new(Port::claim()?),
+        };
+        self.ports.insert(name.to_owned(), Arc::clone(&port));
+        self.known.keep_value(name, "port", port.number().to_string().as_bytes());
+        let listener = Listener::open(port, listen, self.known.clone(), self.player.words)?;
         self.listeners.insert(name.to_owned(), listener);
         Ok(())
     }

@@ -10,38 +10,65 @@ pub(super) fn is_listening(address: SocketAddr) -> bool {
         .is_ok_and(|own| own != address)
 }
 
-/// Two free loopback addresses for a service, which takes some time until it listens.
+/// A port of 127.0.0.1 for a process that takes some time until it listens.
 ///
-/// # Errors
-///
-/// A text, if there are none.
-pub(super) fn free_addresses() -> Result<[SocketAddr; 2], String> {
-    Ok([free_address()?, free_address()?])
+/// It has five digits, and the system gives it to nobody who asks for any port. On Linux no other
+/// `Port` in the same network namespace has its number, from [`claim`](Self::claim) to drop.
+#[derive(Debug)]
+pub struct Port {
+    number: u16,
+    #[cfg(target_os = "linux")]
+    _claim: std::os::unix::net::UnixDatagram,
 }
 
-/// A free loopback address, as that of [`free_listener`].
-fn free_address() -> Result<SocketAddr, String> {
-    free_listener()?.local_addr().map_err(|error| error.to_string())
-}
+impl Port {
+    /// A free port.
+    ///
+    /// # Errors
+    ///
+    /// A text, if there is none.
+    pub fn claim() -> Result<Self, String> {
+        // Below the ephemeral ports of Linux and of RFC 6335.
+        const PORTS: std::ops::Range<u16> = 20_000..32_000;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let mut free = PORTS.filter_map(|_| {
+            // Each process begins at another port.
+            let number = std::process::id()
+                .wrapping_mul(97)
+                .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+            let offset = u16::try_from(number % PORTS.len() as u32).unwrap_or_default();
+            Self::claim_number(PORTS.start + offset)
+        });
+        free.next().ok_or_else(|| "no free port".to_owned())
+    }
 
-/// A listener at a loopback address whose port the system does not give to others on request. Its
-/// port has five digits.
-///
-/// # Errors
-///
-/// A text, if there is no free port.
-pub(super) fn free_listener() -> Result<TcpListener, String> {
-    // Below the ephemeral ports of Linux and of RFC 6335.
-    const PORTS: std::ops::Range<u16> = 20_000..32_000;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let mut free = PORTS.filter_map(|_| {
-        // Each process begins at another port.
-        let number =
-            std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = PORTS.start + u16::try_from(number % PORTS.len() as u32).unwrap_or_default();
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()
-    });
-    free.next().ok_or_else(|| "no free port".to_owned())
+    /// Claims this port, if it is free.
+    fn claim_number(number: u16) -> Option<Self> {
+        // A name in the abstract namespace has one owner, and is free when that one ends.
+        #[cfg(target_os = "linux")]
+        let claim = {
+            use std::os::linux::net::SocketAddrExt;
+            use std::os::unix::net::{SocketAddr, UnixDatagram};
+            let name = format!("lambda-conformance port {number}");
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name).ok()?).ok()?
+        };
+        let port = Self {
+            number,
+            #[cfg(target_os = "linux")]
+            _claim: claim,
+        };
+        TcpListener::bind(port.address()).is_ok().then_some(port)
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Its address, on 127.0.0.1.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.number).into()
+    }
 }
 
 #[cfg(test)]
@@ -49,10 +76,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_addresses_for_a_service_are_free_and_distinct() {
-        let [one, other] = free_addresses().unwrap();
-        assert_ne!(one, other);
-        for address in [one, other] {
+    fn ports_are_free_and_distinct() {
+        let ports = [(); 2].map(|()| Port::claim().unwrap());
+        assert_ne!(ports[0].number(), ports[1].number());
+        for address in ports.each_ref().map(Port::address) {
             assert!(!is_listening(address));
             let listener = TcpListener::bind(address).unwrap();
             assert!(is_listening(address));
@@ -62,9 +89,20 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
+    fn a_claimed_port_is_claimed_once_although_nobody_listens() {
+        let port = Port::claim().unwrap();
+        assert!(Port::claim_number(port.number()).is_none());
+        let number = port.number();
+        drop(port);
+        assert!(Port::claim_number(number).is_some());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
     fn a_connection_to_itself_does_not_count_as_listening() {
         use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-        let [address, _] = free_addresses().unwrap();
+        let port = Port::claim().unwrap();
+        let address = port.address();
         let own = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         bind(&own, &address).unwrap();
         connect(&own, &address).unwrap();

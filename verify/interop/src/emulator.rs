@@ -1,12 +1,14 @@
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::processes::{Process, free_ports};
+use lambda_conformance::service::Port;
+
+use crate::processes::Process;
 use crate::proxy::CountingProxy;
 use crate::{Answer, Caller, Error, Result, fetch};
 
@@ -31,6 +33,13 @@ pub struct Emulator {
     // Declared before the folder that it runs in, so that it is dropped first.
     process: Process,
     _folder: Option<Folder>,
+    /// Claimed as long as the emulator may listen there.
+    _ports: [Port; 2],
+}
+
+/// For callers, and for the Runtime API.
+fn ports() -> Result<[Port; 2]> {
+    Ok([Port::claim().map_err(Error::new)?, Port::claim().map_err(Error::new)?])
 }
 
 /// A folder that is removed on drop.
@@ -107,25 +116,17 @@ impl Function {
     pub fn start(&self) -> Result<Emulator> {
         self.check()?;
         let emulator = fetch::emulator()?;
-        // Another process may take a port before the emulator does.
-        let mut result = Err(Error::new("never tried"));
-        for _ in 0..3 {
-            let [invoke, api] = free_ports()?;
-            let proxy = if self.is_counted { Some(CountingProxy::start(api)?) } else { None };
-            let mut command = self.command(&emulator, invoke, api);
-            if self.opt.is_some() {
-                command = self.with_folders(&command, ".", &[])?;
-            }
-            if let Some(proxy) = &proxy {
-                command.args(["/bin/sh", "-c", THROUGH_PROXY]).arg(proxy.port().to_string());
-            }
-            command.arg(&self.program).args(&self.arguments);
-            result = Emulator::start(&mut command, [invoke, api], proxy, None);
-            if result.is_ok() {
-                break;
-            }
+        let ports = ports()?;
+        let proxy = self.is_counted.then(|| CountingProxy::start(ports[1].number())).transpose()?;
+        let mut command = self.command(&emulator, &ports);
+        if self.opt.is_some() {
+            command = self.with_folders(&command, ".", &[])?;
         }
-        result
+        if let Some(proxy) = &proxy {
+            command.args(["/bin/sh", "-c", THROUGH_PROXY]).arg(proxy.port().to_string());
+        }
+        command.arg(&self.program).args(&self.arguments);
+        Emulator::start(&mut command, ports, proxy, None)
     }
 
     /// Starts the emulator in its multi-concurrency mode (managed instances), with this many slots.
@@ -140,32 +141,20 @@ impl Function {
     pub fn start_concurrent(&self, slots: u32) -> Result<Emulator> {
         self.check()?;
         let emulator = fetch::emulator()?;
-        // Another process may take a port before the emulator does.
-        let mut result = Err(Error::new("never tried"));
-        for _ in 0..3 {
-            result = self.try_concurrent(&emulator, slots);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
-    }
-
-    fn try_concurrent(&self, emulator: &Path, slots: u32) -> Result<Emulator> {
         let folder = Folder(fetch::new_folder("var")?);
         let task = folder.0.join("task");
         // Hard links instead of copies: a file that this process has just written cannot be
         // executed if another thread forked while it was open.
         fs::create_dir(&task)
             .and_then(|()| fs::hard_link(&self.program, task.join("bootstrap")))
-            .and_then(|()| fs::hard_link(emulator, task.join("emulator")))
+            .and_then(|()| fs::hard_link(&emulator, task.join("emulator")))
             .map_err(|error| Error::new(format!("cannot link to {}: {error}", task.display())))?;
 
-        let [invoke, api] = free_ports()?;
-        let inner = self.command(Path::new("/var/task/emulator"), invoke, api);
+        let ports = ports()?;
+        let inner = self.command(Path::new("/var/task/emulator"), &ports);
         let mut command = self.with_folders(&inner, "/var/task", &[(&folder.0, "/var")])?;
         command.env("AWS_LAMBDA_MAX_CONCURRENCY", slots.to_string());
-        Emulator::start(&mut command, [invoke, api], None, Some(folder))
+        Emulator::start(&mut command, ports, None, Some(folder))
     }
 
     fn check(&self) -> Result<()> {
@@ -208,11 +197,11 @@ impl Function {
     }
 
     /// Always passes both addresses: without them the emulator listens on all interfaces.
-    fn command(&self, emulator: &Path, invoke: u16, api: u16) -> Command {
+    fn command(&self, emulator: &Path, [invoke, api]: &[Port; 2]) -> Command {
         let mut command = Command::new(emulator);
         command.args(["--log-level", "error"]);
-        command.arg("--runtime-interface-emulator-address").arg(format!("127.0.0.1:{invoke}"));
-        command.arg("--runtime-api-address").arg(format!("127.0.0.1:{api}"));
+        command.arg("--runtime-interface-emulator-address").arg(invoke.address().to_string());
+        command.arg("--runtime-api-address").arg(api.address().to_string());
         clean(&mut command);
         command.envs(self.environment.iter().cloned());
         command.env("AWS_LAMBDA_FUNCTION_TIMEOUT", self.timeout.to_string());
@@ -233,35 +222,33 @@ fn clean(command: &mut Command) {
 impl Emulator {
     fn start(
         command: &mut Command,
-        [port, api]: [u16; 2],
+        ports: [Port; 2],
         proxy: Option<CountingProxy>,
         folder: Option<Folder>,
     ) -> Result<Self> {
+        let [address, runtime_api] = ports.each_ref().map(Port::address);
         let mut process = Process::start(command)?;
         let began = Instant::now();
-        loop {
+        // It listens for callers first, and loses an invocation that arrives before its Runtime API
+        // listens.
+        while [address, runtime_api].iter().any(|it| TcpStream::connect(it).is_err()) {
             if let Some(status) = process.exit_status() {
                 let output = process.output();
                 return Err(Error::new(format!(
                     "the emulator ended while starting ({status}); its output:\n{output}"
                 )));
             }
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                break;
-            }
             if began.elapsed() > START {
                 let output = process.output();
                 return Err(Error::new(format!(
-                    "the emulator does not listen on port {port}; its output:\n{output}"
+                    "the emulator does not listen on {address} and {runtime_api}; its output:\n{output}"
                 )));
             }
             thread::sleep(Duration::from_millis(5));
         }
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let caller =
             Caller::new(format!("http://{address}/2015-03-31/functions/function/invocations"));
-        let runtime_api = SocketAddr::from((Ipv4Addr::LOCALHOST, api));
-        Ok(Self { caller, address, runtime_api, proxy, process, _folder: folder })
+        Ok(Self { caller, address, runtime_api, proxy, process, _folder: folder, _ports: ports })
     }
 
     /// Invokes the function and waits for its answer, 30 s at most.

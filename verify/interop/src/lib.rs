@@ -31,7 +31,7 @@ pub mod vector_clients;
 pub use answer::{Answer, Caller, FunctionError};
 pub use emulator::{Emulator, Function};
 pub use error::{Error, Result};
-pub use processes::{Process, free_ports};
+pub use processes::Process;
 pub use scripted::{Pace, ScriptedService};
 
 /// Compiles the code of the first page.

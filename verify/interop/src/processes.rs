@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -166,22 +165,4 @@ impl Output {
             }
         });
     }
-}
-
-/// Free ports of 127.0.0.1, all different.
-///
-/// # Errors
-///
-/// An [`Error`] if there is none.
-pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let no_port = |error| Error::new(format!("no free port on 127.0.0.1: {error}"));
-    let mut ports = [0; N];
-    // All are held until the end, so that none is returned twice.
-    let mut held = Vec::new();
-    for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(no_port)?;
-        *port = listener.local_addr().map_err(no_port)?.port();
-        held.push(listener);
-    }
-    Ok(ports)
 }

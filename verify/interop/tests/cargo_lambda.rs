@@ -9,6 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lambda_conformance::service::Port;
 use lambda_interop::{Caller, Process, fetch, programs};
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ struct Watch {
     function: Process,
     service: Process,
     _project: Project,
+    _port: Port,
 }
 
 /// A Cargo project with one program, which is never built: `watch` requires that the function is a
@@ -47,10 +49,10 @@ impl Drop for Project {
 impl Watch {
     /// Starts the service without a function, and then the function.
     fn start(name: &str, program: &Path, arguments: &[&str]) -> Self {
-        let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0));
-        let listener = listener.expect("cannot listen on [::1]: this test needs IPv6");
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let claimed = Port::claim().unwrap();
+        let port = claimed.number();
+        TcpListener::bind((Ipv6Addr::LOCALHOST, port))
+            .expect("cannot listen on [::1]: this test needs IPv6");
         let project = Project::new(name, port);
         let mut command = Command::new(fetch::cargo_lambda().unwrap());
         command.args(["lambda", "watch", "--only-lambda-apis", "--ignore-changes"]);
@@ -76,7 +78,7 @@ impl Watch {
         let function = Process::start(&mut command).unwrap();
         let caller =
             Caller::new(format!("http://[::1]:{port}/2015-03-31/functions/{name}/invocations"));
-        Self { caller, function, service, _project: project }
+        Self { caller, function, service, _project: project, _port: claimed }
     }
 
     fn echo(arguments: &[&str]) -> Self {

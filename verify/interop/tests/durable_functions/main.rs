@@ -9,8 +9,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lambda_conformance::service::Port;
 use lambda_interop::under_lab::{state, wait_until};
-use lambda_interop::{Process, fetch, free_ports, programs};
+use lambda_interop::{Process, fetch, programs};
 use serde_json::{Value, json};
 
 #[test]
@@ -136,29 +137,23 @@ impl Lab {
 
 /// `dex-local-runner start-server`.
 struct Runner {
-    _process: Process,
     address: String,
+    _process: Process,
+    _port: Port,
 }
 
 impl Runner {
     fn start() -> Self {
-        for _ in 0..5 {
-            let [port] = free_ports().unwrap();
-            let mut command = Command::new("python3");
-            command.args(["-m", "aws_durable_execution_sdk_python_testing.cli", "start-server"]);
-            command.args(["--host", "127.0.0.1", "--local-runner-region", "us-east-1"]);
-            command.arg("--port").arg(port.to_string()).envs(variables());
-            let mut process = Process::start(&mut command).unwrap();
-            match wait_for(&mut process, "Server started successfully") {
-                Ok(()) => {
-                    return Self { _process: process, address: format!("http://127.0.0.1:{port}") };
-                }
-                // It binds the port some time after the port was found to be free.
-                Err(output) if output.contains("Address already in use") => {}
-                Err(output) => panic!("dex-local-runner has ended: {output}"),
-            }
+        let port = Port::claim().unwrap();
+        let mut command = Command::new("python3");
+        command.args(["-m", "aws_durable_execution_sdk_python_testing.cli", "start-server"]);
+        command.args(["--host", "127.0.0.1", "--local-runner-region", "us-east-1"]);
+        command.arg("--port").arg(port.number().to_string()).envs(variables());
+        let mut process = Process::start(&mut command).unwrap();
+        if let Err(output) = wait_for(&mut process, "Server started successfully") {
+            panic!("dex-local-runner has ended: {output}");
         }
-        panic!("no port stayed free until dex-local-runner had started");
+        Self { address: format!("http://{}", port.address()), _process: process, _port: port }
     }
 
     /// Starts an execution with the function behind this endpoint; returns its ARN.

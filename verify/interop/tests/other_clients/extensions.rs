@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_interop::{free_ports, programs};
+use lambda_conformance::service::Port;
+use lambda_interop::programs;
 use lambda_lab::{Function, Lab};
 use serde_json::Value;
 
@@ -17,6 +18,8 @@ struct Told {
     lab: Lab,
     output: PathBuf,
     _folder: Folder,
+    /// Where the extension listens, if it was told to.
+    port: Option<Port>,
 }
 
 /// Something that an extension was told: its kind, and a document.
@@ -29,7 +32,7 @@ impl Told {
         let function = Function::new("/bin/bash").argument(files().join("bootstrap.sh"));
         let function = function.variable("LAMBDA_TASK_ROOT", files()).handler("function.log");
         let lab = lab(change(function.extension(extension), &output));
-        Self { lab, output, _folder: folder }
+        Self { lab, output, _folder: folder, port: None }
     }
 
     fn lines(&self) -> Vec<Line> {
@@ -125,12 +128,14 @@ fn a_whole_life_is_told(ids: &[String; 2], lines: &[Line]) {
 }
 
 fn peer(kind: &'static str) -> Told {
-    let [port] = free_ports().unwrap();
-    Told::start(&programs::peer_extension().unwrap(), |function, output| {
+    let port = Port::claim().unwrap();
+    let number = port.number().to_string();
+    let told = Told::start(&programs::peer_extension().unwrap(), |function, output| {
         let function = function.variable("PEER_EXTENSION", kind);
-        let function = function.variable("PEER_EXTENSION_PORT", port.to_string());
+        let function = function.variable("PEER_EXTENSION_PORT", number);
         function.variable("PEER_EXTENSION_OUTPUT", output)
-    })
+    });
+    Told { port: Some(port), ..told }
 }
 
 #[test]
