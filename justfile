@@ -121,13 +121,16 @@ doc:
 tests:
     cargo test --workspace --locked
 
-# Core and extensions without what the workspace adds to them, and the runtime without JSON. `tests` has run
-# most of their tests with these features already.
+# What the workspace adds features to, without them: core, extensions, host and transports, of which only the
+# tests that the features concern; and the runtime without JSON. `tests` has run the others.
 [private]
 alone:
     cargo check --quiet --locked -p lambda-proto --all-targets
     cargo test --quiet --locked -p lambda-proto --lib
     cargo test --quiet --locked -p lambda-proto-extension
+    cargo test --quiet --locked -p lambda-proto-host --lib
+    cargo test --quiet --locked -p lambda-proto-std --test allocations
+    cargo test --quiet --locked -p lambda-proto-tokio --test allocations --test lifecycle_signals
     cargo build --quiet --locked -p lambda-proto-std --no-default-features --example minimal
     for package in {{ published }}; do \
         if cargo tree --locked --package "$package" --edges normal,build,dev --all-features --prefix none \
