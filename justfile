@@ -133,8 +133,8 @@ alone:
     cargo test --quiet --locked -p lambda-proto-tokio --test allocations --test lifecycle_signals
     cargo build --quiet --locked -p lambda-proto-std --no-default-features --example minimal
     for package in {{ published }}; do \
-        if cargo tree --locked --package "$package" --edges normal,build,dev --all-features --prefix none \
-            | grep -E '^(lambda-lab|lambda_runtime|lambda_http|lambda-extension) '; then \
+        tree=$(cargo tree --locked --package "$package" --edges normal,build,dev --all-features --prefix none) || exit; \
+        if echo "$tree" | grep -E '^(lambda-lab|lambda_runtime|lambda_http|lambda-extension) '; then \
             echo "$package depends on the lab, or on the clients that it replaces" >&2; exit 1; fi; done
 
 [private]

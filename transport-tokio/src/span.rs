@@ -44,15 +44,17 @@
 //! | `cloud.account.id` | the account in the ARN |
 //! | `aws.xray.trace_id` | the X-Ray trace header as received; OpenTelemetry has no name for it |
 //! | `otel.status_code`, `otel.status_description` | after an error or a panic `ERROR`, and its message; that of a [`Failure`] without the type |
-//! | `error.type` | empty; the function records it |
+//! | `error.type` | after a panic or a [`Failure`] its [type](Failure::reported_type); otherwise empty, and the function may record it |
 //!
 //! With [`in_span`] the span ends with the future, with [`SpanLayer`] when the answer has been sent. An
 //! error that an HTTP response with status 500 [hides](crate::http::OnError::Respond) is in it, too.
 //!
 //! A field that is not known is absent. `Span::current().record("faas.trigger", "http")` records an
 //! empty one. The span has the parent that any span has where it is made. To continue the trace of
-//! the caller, give it the parent that a propagator of OpenTelemetry reads from the trace header,
-//! before it is entered.
+//! the caller, make an [`invocation_span`], and give it the parent that a propagator of OpenTelemetry
+//! reads from the trace header before it is entered; [`in_span`] and [`SpanLayer`] enter theirs at
+//! once. An exporter that sends spans in batches has to be flushed before the environment is frozen:
+//! by the handler after its answer, or by [work that is waited for](crate::Context::spawn_work).
 //!
 //! # Cold starts
 //!
@@ -177,7 +179,7 @@ where
         if let Err(error) = &result {
             // Without the type, which the boxed errors of services do not show.
             match (error as &dyn Any).downcast_ref::<Failure>() {
-                Some(failure) => record(span, &failure.message()),
+                Some(failure) => record_failure(span, failure),
                 None => record(span, error),
             }
         }
@@ -191,7 +193,7 @@ struct RecordsPanic<'s>(&'s Span);
 impl Drop for RecordsPanic<'_> {
     fn drop(&mut self) {
         if let Some(failure) = unwinding() {
-            record(self.0, &failure.message());
+            record_failure(self.0, &failure);
         }
     }
 }
@@ -201,10 +203,15 @@ fn record(span: &Span, error: &dyn fmt::Display) {
     span.record("otel.status_description", display(error));
 }
 
+fn record_failure(span: &Span, failure: &Failure) {
+    span.record("error.type", failure.reported_type());
+    record(span, &failure.message());
+}
+
 /// Records a failure that the answer hides in the current span, if that is the invocation's.
 #[cfg(feature = "http")]
 pub(crate) fn record_current(failure: &Failure) {
-    record(&Span::current(), &failure.message());
+    record_failure(&Span::current(), failure);
 }
 
 #[cfg(feature = "tower")]

@@ -80,6 +80,8 @@ fn an_error_and_a_panic_are_in_the_span_of_their_invocation() {
     assert!(panicked.get("otel.status_description").is_some(), "{panicked:?}");
     assert_eq!(panicked.get("otel.status_code"), Some("ERROR"));
     assert_status(fine, None);
+    let types = [failed, panicked, fine].map(|span| span.get("error.type"));
+    assert_eq!(types, [Some("Function.Sad"), Some("Function.Panic"), None]);
 }
 
 #[test]
