@@ -156,17 +156,17 @@ pub fn extension_vectors() -> Result<PathBuf> {
     build(&[QUICK, "-p", "lambda-conformance", "--bins"], "extension-socket")
 }
 
-/// The LuaJIT runtime, which is a workspace of its own.
+/// The runtime for a language, `luajit` or `quickjs`, which is a workspace of its own.
 ///
 /// # Errors
 ///
 /// As [`example`].
-pub fn luajit() -> Result<PathBuf> {
+pub fn language(name: &str) -> Result<PathBuf> {
     let build = ["build", "--message-format=json-render-diagnostics", "--release", "--locked"];
-    // Its folder has the settings of the C compiler.
-    let messages = cargo_in("runtimes/luajit", &build)?;
-    let program = executables(&messages).remove("lambda-luajit");
-    program.ok_or_else(|| Error::new("no program \"lambda-luajit\" in runtimes/luajit"))
+    // The folder may have settings of the C compiler.
+    let messages = cargo_in(&format!("runtimes/{name}"), &build)?;
+    let program = executables(&messages).remove(&*format!("lambda-{name}"));
+    program.ok_or_else(|| Error::new(format!("no program lambda-{name} in runtimes/{name}")))
 }
 
 fn peer(name: &str) -> Result<PathBuf> {

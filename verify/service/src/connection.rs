@@ -194,6 +194,11 @@ impl Connection {
         }
     }
 
+    /// Waits for the first byte of a request; returns `false` if there will be none.
+    pub fn has_more(&self) -> bool {
+        !self.unread.is_empty() || self.stream.peek(&mut [0]).is_ok_and(|length| length > 0)
+    }
+
     /// Waits until the runtime has closed the connection; fails if it sends anything.
     #[track_caller]
     pub fn expect_end(&mut self) {

@@ -59,7 +59,8 @@ pub(crate) fn ours(files: &[File]) -> Result<Table> {
             &CAN,
             c_programs::vectors(Layer::Two, "results-runtime", &[])?,
         ),
-        luajit()?,
+        language("luajit", "Lua", "conformance.handle")?,
+        language("quickjs", "JavaScript", "conformance.handler")?,
     ];
     Ok(Table {
         title: "Clients of this project",
@@ -71,18 +72,18 @@ pub(crate) fn ours(files: &[File]) -> Result<Table> {
     })
 }
 
-/// A function in Lua. Its variables are arguments, because the vectors set some of them.
-fn luajit() -> Result<Client> {
+/// A function in this language. Its variables are arguments, because the vectors set some of them.
+fn language(name: &'static str, about: &str, handler: &str) -> Result<Client> {
     let runtimes = concat!(env!("CARGO_MANIFEST_DIR"), "/../../runtimes");
     let arguments = vec![
-        "LAMBDA_LUAJIT_MODE=raw".to_owned(),
-        format!("LAMBDA_TASK_ROOT={runtimes}/luajit/examples"),
-        "_HANDLER=conformance.handle".to_owned(),
-        programs::luajit()?.display().to_string(),
+        format!("LAMBDA_{}_MODE=raw", name.to_uppercase()),
+        format!("LAMBDA_TASK_ROOT={runtimes}/{name}/examples"),
+        format!("_HANDLER={handler}"),
+        programs::language(name)?.display().to_string(),
     ];
     Ok(Client {
-        name: "luajit",
-        about: "`lambda-luajit`, a function in Lua, a process".into(),
+        name,
+        about: format!("`lambda-{name}`, a function in {about}, a process"),
         can: &CAN,
         how: How::Process(Program { file: "env".into(), arguments, variables: Vec::new() }),
     })

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lambda_interop::system_calls::{SystemCalls, Trace};
 use lambda_interop::vector_clients::Program;
-use lambda_interop::{Error, Pace, Process, Result, ScriptedService, aws_clients};
+use lambda_interop::{Error, Process, Result, ScriptedService, aws_clients};
 
 /// A client whose costs are measured.
 pub(crate) struct Subject {
@@ -85,7 +85,7 @@ impl Subject {
     }
 
     fn run(&self, mut command: Command, size: usize, events: usize) -> Result<()> {
-        let service = ScriptedService::start(events, size, Pace::OneByOne);
+        let service = ScriptedService::start_on_several(events, size);
         self.program.complete(&mut command);
         command.env("AWS_LAMBDA_RUNTIME_API", service.address());
         let mut process = Process::start(&mut command)?;

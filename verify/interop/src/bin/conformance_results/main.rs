@@ -3,14 +3,16 @@
 //!
 //! `cargo run --release -p lambda-interop --bin conformance-results`
 //!
-//! With the argument `aws-clients`, it renews the table of AWS's clients for Python and Node.js only. These
-//! are built as published, too, for which CMake, autoconf, automake and libtool must be installed.
+//! Arguments name the tables to renew, of which all are by default: see [`TABLES`]. Those of AWS's clients for
+//! Python and Node.js are built as published, too, for which CMake, autoconf, automake and libtool must be
+//! installed.
 
 mod clients;
 mod costs;
 mod page;
 mod services;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -40,32 +42,42 @@ enum Outcome {
     NotApplicable(String),
 }
 
+/// The tables of the page, by their arguments.
+const TABLES: [&str; 5] = ["clients", "extensions", "services", "others", "aws-clients"];
+
 fn run() -> Result<PathBuf> {
-    let only_aws = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("aws-clients") => true,
-        Some(other) => {
-            return Err(Error::new(format!("{other:?}: the only argument is aws-clients")));
-        }
-    };
+    let named: Vec<_> = std::env::args().skip(1).collect();
+    if let Some(unknown) = named.iter().find(|name| !TABLES.contains(&name.as_str())) {
+        return Err(Error::new(format!(
+            "{unknown:?} is no table, which are {}",
+            TABLES.join(", ")
+        )));
+    }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance");
-    let files = client::load(&folder.join("client")).map_err(Error::new)?;
+    let load = |name: &str| client::load(&folder.join(name)).map_err(Error::new);
     let path = folder.join("RESULTS.md");
-    let page = if only_aws {
-        let page = std::fs::read_to_string(&path)
-            .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
-        page::renew(&page, &clients::aws(&files)?)
-    } else {
-        let extensions = client::load(&folder.join("extension")).map_err(Error::new)?;
-        page::write(&[
-            clients::ours(&files)?,
-            clients::extensions(&extensions)?,
-            services::both()?,
-            clients::others(&files)?,
-            clients::aws(&files)?,
-        ])
-    };
-    std::fs::write(&path, page)
-        .map_err(|error| Error::new(format!("cannot write {}: {error}", path.display())))?;
+    for name in TABLES {
+        if !named.is_empty() && !named.iter().any(|it| it == name) {
+            continue;
+        }
+        let table = match name {
+            "clients" => clients::ours(&load("client")?)?,
+            "extensions" => clients::extensions(&load("extension")?)?,
+            "services" => services::both()?,
+            "others" => clients::others(&load("client")?)?,
+            _ => clients::aws(&load("client")?)?,
+        };
+        // Each table takes minutes, so it is kept whatever happens to the next.
+        let renewed = match std::fs::read_to_string(&path) {
+            Ok(page) => page::renew(&page, &table),
+            Err(error) if error.kind() == ErrorKind::NotFound => page::renew(page::HEAD, &table),
+            Err(error) => return Err(failed("read", &path, &error)),
+        };
+        std::fs::write(&path, renewed).map_err(|error| failed("write", &path, &error))?;
+    }
     Ok(path)
+}
+
+fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::new(format!("cannot {what} {}: {error}", path.display()))
 }

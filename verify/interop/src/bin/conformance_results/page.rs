@@ -28,16 +28,10 @@ pub(crate) struct Row {
     pub(crate) outcomes: Vec<Outcome>,
 }
 
-/// The page with these tables.
-pub(crate) fn write(tables: &[Table]) -> String {
-    let mut page = String::from(
-        "# What implementations make of the vectors\n\n\
-         Written by `cargo run --release -p lambda-interop --bin conformance-results`, not by hand. \
-         [What the vectors are](README.md).\n",
-    );
-    tables.iter().for_each(|table| table.write(&mut page));
-    page
-}
+/// The page without tables.
+pub(crate) const HEAD: &str = "# What implementations make of the vectors\n\n\
+     Written by `cargo run --release -p lambda-interop --bin conformance-results`, not by hand. \
+     [What the vectors are](README.md).\n";
 
 /// The page with this table in place of the one of the same title, or at its end.
 pub(crate) fn renew(page: &str, table: &Table) -> String {
