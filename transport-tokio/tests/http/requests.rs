@@ -198,6 +198,25 @@ fn a_trace_id_that_cannot_be_a_header_is_left_out() {
 }
 
 #[test]
+fn an_encoded_path_that_is_no_text_stays_as_it_is_and_is_refused_by_the_extractor_of_paths() {
+    let app = Router::new()
+        .route("/text/{name}", axum::routing::any(async |Path(name): Path<String>| name))
+        .fallback(async |uri: http::Uri| uri.path().to_owned());
+    let mut function = Function::of(Http::new(app));
+    for (source, path) in
+        [("function_url", "rawPath"), ("http_api", "rawPath"), ("load_balancer", "path")]
+    {
+        let event = document(source)["event"].clone();
+        let mut answer =
+            |text: &str| function.response(changed(&event, &json!({path: text})).to_string());
+        assert_eq!(answer("/any/%FF%C3%28")["body"], "/any/%FF%C3%28", "{source}");
+        let refused = answer("/text/%FF%C3%28");
+        assert_eq!(refused["statusCode"], 400, "{source}: {refused}");
+    }
+    function.stop();
+}
+
+#[test]
 fn base64_that_is_no_text_is_refused_by_the_extractors_of_text_and_json() {
     let app = Router::new()
         .route("/text", axum::routing::post(async |text: String| text))
