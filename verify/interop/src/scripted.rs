@@ -118,7 +118,7 @@ fn serve_several(service: &Service, events: usize, size: usize) -> usize {
                 connection.send(reply(session.sent - 1, &event));
             } else {
                 session.is_over = true;
-                connection.send(NO_MORE);
+                return connection.send(NO_MORE);
             }
         }
     };
