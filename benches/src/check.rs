@@ -1,6 +1,6 @@
 //! Compares counts with their bounds.
 
-use crate::clients::Client;
+use crate::clients::{Client, Kind};
 use crate::error::{Error, Result};
 use crate::instructions::{self, Row};
 use crate::measure::system_calls;
@@ -39,7 +39,7 @@ pub(crate) fn check(options: &Options) -> Result<()> {
             println!("     {calls:?}");
         }
     }
-    let rows = instructions::count(&mut programs, cores, false)?;
+    let rows = instructions::count(&mut programs, cores, None, false)?;
     let instructions = |name: &str| {
         let row = rows.iter().find(|row: &&Row| row.client == name);
         row.map(|row| row.instructions).ok_or_else(|| Error::new(format!("no count for {name}")))
@@ -53,6 +53,8 @@ pub(crate) fn check(options: &Options) -> Result<()> {
         let count = instructions(kind.name())? - bare;
         at_most(&format!("instructions of {} beyond httparse", kind.name()), count, most);
     }
+    let beyond_echo = instructions(Kind::CEcho.name())? - instructions(Kind::Echo.name())?;
+    at_most("instructions of c_echo beyond echo", beyond_echo, bounds::C_BEYOND_ECHO);
     for (kind, most) in bounds::EVENT_LOOPS {
         let what = format!("instructions of {}", kind.name());
         at_most(&what, instructions(kind.name())?, most);

@@ -27,9 +27,14 @@ pub(crate) struct Row {
 /// The name of bare httparse in the table.
 pub(crate) const HTTPARSE: &str = "bare-httparse";
 
-/// Counts for this project, the floor and bare httparse, and, if requested because they
-/// are slow, for `lambda_runtime` and `lambda_http`.
-pub(crate) fn count(programs: &mut Programs, cores: Cores, with_peers: bool) -> Result<Vec<Row>> {
+/// Counts for bare httparse and these clients; for all of this project and the floor if there are
+/// none, and, if requested because they are slow, for `lambda_runtime` and `lambda_http`.
+pub(crate) fn count(
+    programs: &mut Programs,
+    cores: Cores,
+    only: Option<&[Kind]>,
+    with_peers: bool,
+) -> Result<Vec<Row>> {
     if !programs::has("valgrind") {
         return Err(Error::new(
             "valgrind is missing, which counts instructions: apt-get install valgrind",
@@ -56,6 +61,9 @@ pub(crate) fn count(programs: &mut Programs, cores: Cores, with_peers: bool) -> 
     if with_peers {
         // With twenty times as many instructions, a shorter run is as precise.
         kinds.extend([(Kind::LambdaRuntime, SHORT), (Kind::LambdaHttp, SHORT)]);
+    }
+    if let Some(only) = only {
+        kinds.retain(|(kind, _)| only.contains(kind));
     }
     for (kind, lengths) in kinds {
         let Some(client) = Client::find(kind, 1, None, programs)? else { continue };

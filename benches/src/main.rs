@@ -75,7 +75,12 @@ fn time_starts(options: &Options) -> Result<()> {
 
 fn count_instructions(options: &Options) -> Result<()> {
     let cores = options.cores(Placement::Same)?.ok_or_else(|| Error::new("no core to run on"))?;
-    let rows = instructions::count(&mut Programs::default(), cores, options.is_all)?;
+    let rows = instructions::count(
+        &mut Programs::default(),
+        cores,
+        options.clients.as_deref(),
+        options.is_all,
+    )?;
     if options.is_json {
         for row in &rows {
             println!("{}", serde_json::json!(row));

@@ -33,6 +33,7 @@ Options of run:
 Options of instructions:
   --json             one line of JSON per client
   --all              includes lambda_runtime and lambda_http, which takes two minutes
+  --clients a,b      only these clients, beside bare httparse
 Options of all commands:
   --cores A,B        the cores of service and client; default: the first two
 ";

@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let cores = options.cores(Placement::Same)?;
     let instructions = match cores {
         Some(cores) if programs::has("valgrind") => {
-            Some(instructions::count(&mut programs, cores, options.is_whole())?)
+            Some(instructions::count(&mut programs, cores, None, options.is_whole())?)
         }
         _ => None,
     };
