@@ -188,6 +188,15 @@ fn a_declaration_does_not_change_within_a_version_of_the_interface() {
 }
 
 #[test]
+fn the_soname_of_cargo_c_has_the_version_of_the_interface() {
+    let manifest = read("library/Cargo.toml");
+    let (_, library) =
+        manifest.split_once("[package.metadata.capi.library]\n").expect("its section");
+    let version = library.lines().find_map(|line| line.strip_prefix("version = "));
+    assert_eq!(version, Some(&*format!("\"{}.0.0\"", capi::LAMBDA_PROTO_ABI_VERSION)));
+}
+
+#[test]
 fn each_function_has_the_types_that_the_header_declares() {
     let c = functions_of_c(&read("include/lambda_proto.cdef"));
     let rust = functions_of_rust();
