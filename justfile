@@ -22,7 +22,7 @@ lint: format spelling words links clippy doc
 test: tests alone hello
 
 # The long proofs, whole: the model, ten million invocations, every cut, fuzzing; then what is published
-proof: (soak "10000000") cuts bare-metal panic-free sizes counts lambda-http capi miri luajit-tests quickjs-tests emulator loops lifecycle aws-sdk moving (fuzz "600") dist
+proof: (soak "10000000") cuts bare-metal panic-free sizes counts lambda-http capi miri luajit-tests quickjs-tests runtime-builds emulator loops lifecycle aws-sdk moving (fuzz "600") dist
 
 # What an invocation costs, beside the floor and other clients: benches/RESULTS.md and its graphs
 bench *arguments:
@@ -46,6 +46,10 @@ luajit-bench *arguments:
     cd runtimes/luajit && cargo build --quiet --locked --release
     cd runtimes/luajit && cargo build --quiet --locked --release -p lambda-luajit-bench
     "$CARGO_TARGET_DIR/release/lambda-luajit-bench" {{ arguments }}
+
+# Both language runtimes, built for glibc 2.34 and statically, as their READMEs say (pip): sizes, and an answer of each
+runtime-builds:
+    .ci/runtimes
 
 # A function in JavaScript under the lab: runtimes/quickjs
 quickjs event='{"name":"Ada"}':
