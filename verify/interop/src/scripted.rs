@@ -137,7 +137,7 @@ fn serve_several(service: &Service, events: usize, size: usize) -> usize {
     session.into_inner().unwrap().right
 }
 
-/// A JSON text of so many bytes, since some clients need JSON.
+/// A JSON text of this length, since some clients need JSON.
 fn event(size: usize) -> String {
     match size.checked_sub(2) {
         Some(letters) => format!("\"{}\"", "e".repeat(letters)),
