@@ -1,7 +1,7 @@
 //! Listens for telemetry as extensions do, and keeps what is delivered.
 
 use std::collections::VecDeque;
-use std::io::Write as _;
+use std::io::{self, ErrorKind, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -95,7 +95,7 @@ impl Listener {
         words: Words,
     ) -> Result<Self, String> {
         let address = port.address();
-        let listener = TcpListener::bind(address).map_err(|it| format!("{address}: {it}"))?;
+        let listener = bind(address).map_err(|error| format!("{address}: {error}"))?;
         let replies = listen.replies.iter().map(|bytes| known.fill_in(bytes.as_slice()));
         let replies = replies.collect::<Result<_, _>>()?;
         let arrived = Mutex::new(Arrived { replies, ..Arrived::default() });
@@ -244,6 +244,23 @@ impl Shared {
 
 /// Longer than any vector takes.
 const LONG: Duration = Duration::from_secs(3_600);
+
+/// Listens at an address where nothing else does, but may have a moment ago: a process that was started
+/// then has a copy of that listener, until it executes its program.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let began = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse
+                    && began.elapsed() < Duration::from_secs(5) =>
+            {
+                thread::sleep(Duration::from_millis(1));
+            }
+            bound => return bound,
+        }
+    }
+}
 
 impl Drop for Listener {
     fn drop(&mut self) {

@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Whether a process listens at this address. A connection to a local port on which none listens
@@ -57,7 +57,9 @@ impl Port {
             #[cfg(target_os = "linux")]
             _claim: claim,
         };
-        TcpListener::bind(port.address()).is_ok().then_some(port)
+        // To listen there would take it away: a process that another thread starts at that moment has
+        // a copy of the listener, until it executes its program.
+        (!is_listening(port.address())).then_some(port)
     }
 
     /// Its number.
@@ -74,6 +76,7 @@ impl Port {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
 
     #[test]
     fn ports_are_free_and_distinct() {
