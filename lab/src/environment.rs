@@ -7,6 +7,7 @@ mod told;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -45,6 +46,8 @@ pub(crate) struct Environment {
     watch: Option<Watch>,
     /// What the files of the current processes were when they were started.
     seen: Mutex<Option<Look>>,
+    /// An invocation has failed with its processes, so the next one has to start others.
+    has_failed: AtomicBool,
     /// How many invocations the runtime has, or is to get.
     in_flight: watch::Sender<usize>,
     /// Held while processes are being started or ended, or while their last requests are read.
@@ -91,7 +94,8 @@ impl Environment {
             runtime_api::serve(listener, served, Arc::clone(&settings), clock.clone(), stopped);
         tokio::spawn(serving);
         let watch = Watch::new(&settings);
-        let (seen, in_flight) = (Mutex::new(None), watch::Sender::new(0));
+        let (seen, has_failed) = (Mutex::new(None), AtomicBool::new(false));
+        let in_flight = watch::Sender::new(0);
         let changing = tokio::sync::Mutex::new(());
         Ok(Self {
             settings,
@@ -104,6 +108,7 @@ impl Environment {
             life,
             watch,
             seen,
+            has_failed,
             in_flight,
             changing,
         })
@@ -181,6 +186,10 @@ impl Environment {
             if self.life.are_current(processes) {
                 self.life.end(Reason::Failure).await;
             }
+        }
+        if self.settings.concurrency.is_none() {
+            let has_failed = matches!(self.life.running(), Running::Not);
+            self.has_failed.store(has_failed, Ordering::Relaxed);
         }
         if self.settings.program.is_none() && self.broker.is_terminal() {
             // An external runtime may be started again.
@@ -285,9 +294,14 @@ impl Environment {
                 // The new processes must not get the blame for what earlier ones have left.
                 self.life.end(Reason::Failure).await;
                 self.broker.hand_over_anew(Arc::clone(invocation), caller);
-                self.broker.begin_init(InitPhase::Init);
-                run.processes = Some(self.start(&invocation.request_id, run).await?);
-                run.phase = Phase::Init;
+                let has_failed = self.has_failed.swap(false, Ordering::Relaxed);
+                if has_failed {
+                    self.init_within(invocation, run).await?;
+                } else {
+                    self.broker.begin_init(InitPhase::Init);
+                    run.processes = Some(self.start(&invocation.request_id, run).await?);
+                    run.phase = Phase::Init;
+                }
             }
         }
         self.in_flight.send_modify(|count| *count += 1);

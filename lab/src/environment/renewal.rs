@@ -1,6 +1,7 @@
 //! Replaces an environment whose program, or an extension of it, has been built again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Environment;
 use crate::lifecycle::{LaunchError, Reason, StartFailure};
@@ -52,6 +53,8 @@ impl Environment {
             }
         }
         self.saw(settled);
+        // The failure was that of another program.
+        self.has_failed.store(false, Ordering::Relaxed);
         Ok(())
     }
 

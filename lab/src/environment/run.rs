@@ -140,6 +140,18 @@ impl Environment {
         self.broker.fail_start(&Outcome::from(&Status::Timeout), Some(duration));
         self.life.end(Reason::Timeout).await;
         self.broker.retry();
+        self.init_within(invocation, run).await
+    }
+
+    /// Starts processes whose init is a part of the invocation, after those before have failed.
+    ///
+    /// Source: emulator, `rapid/handlers.go`, `doInvoke`; Lambda Developer Guide, "Understanding the
+    /// Lambda execution environment lifecycle", "Failures during the invoke phase".
+    pub(super) async fn init_within(
+        &self,
+        invocation: &Invocation,
+        run: &mut Run,
+    ) -> Result<(), StartFailure> {
         self.broker.begin_init(InitPhase::Invoke);
         invocation.begin();
         run.phase = Phase::Invoke;

@@ -369,6 +369,28 @@ mod tests {
         assert!(rest.ends_with(b"x\nlast\n"));
     }
 
+    #[test]
+    fn a_listener_that_takes_a_connection_and_reads_nothing_gets_a_line_again_after_a_while() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let now = Instant::now();
+        let limits = Limits { items: 10, bytes: 2 * LONG, time: Duration::ZERO };
+        let mut buffer = Buffer::new(limits, true);
+        buffer.push(Bytes::from(vec![b'x'; LONG]), now);
+        let mut batch = buffer.take(now, |_| Bytes::new()).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let failed = runtime.block_on(async {
+            let mut pace = Pace::new(&watch::Sender::new(false));
+            let mut outlet = Outlet::open(&Destination::Tcp { port }, false).await.unwrap();
+            outlet.send(&mut batch, &mut pace).await
+        });
+        let reason = failed.unwrap_err();
+        assert!(reason.starts_with("it has not read a line within "), "{reason}");
+        assert_eq!(batch.parts.len(), 1);
+        assert!(now.elapsed() >= PATIENCE);
+        drop(listener);
+    }
+
     /// A listener whose queue of connections is full, and what fills it.
     #[cfg(target_os = "linux")]
     fn full() -> (OwnedFd, u16, Vec<TcpStream>) {

@@ -65,12 +65,13 @@ fn a_second_init_that_takes_too_long_times_the_invocation_out() {
         .timeout(Duration::from_millis(250))
         .start()
         .unwrap();
-    for _ in 0..2 {
+    // After the first failure, init is a part of the invocation.
+    for least in [400, 250] {
         let began = Instant::now();
         let Err(InvokeError::Function(failure)) = lab.invoke("in") else { panic!("it hangs") };
         assert_eq!(failure.kind, FailureKind::Timeout);
         assert_eq!(failure.to_string(), "Task timed out after 0.25 seconds");
-        assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
+        assert!(began.elapsed() >= Duration::from_millis(least), "{:?}", began.elapsed());
     }
 }
 

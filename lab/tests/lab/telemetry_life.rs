@@ -194,21 +194,77 @@ fn an_init_that_takes_too_long_is_told_and_so_is_the_one_that_repeats_it() {
         stage.runtime.post(&of(&event.id(), "response"), "").assert_accepted();
         stage.is_done();
         caller.join().unwrap().unwrap();
-        let again = |text: &str| text.replace("\"phase\":\"init\"", "\"phase\":\"invoke\"");
-        assert_sequence(
-            &second.until("platform.report"),
-            &[
-                &again(INIT_START),
-                SUBSCRIBED,
-                &again(INIT_DONE),
-                READY,
-                &again(INIT_REPORT),
-                START,
-                &runtime_done("success", 0, SPANS),
-                &report("success", &metrics(""), OVERHEAD),
-            ],
-        );
+        assert_repeats_init(&second);
     });
+}
+
+#[test]
+fn the_report_has_the_time_that_extensions_take_and_the_end_of_the_runtime_has_not() {
+    const TIME: Duration = Duration::from_millis(300);
+    let (records, _lab) = on_stage(
+        |function| function,
+        |stage, listener| {
+            let event = stage.is_ready();
+            stage.runtime.post(&of(&event.id(), "response"), "").assert_accepted();
+            stage.runtime.send(request(NEXT, &[], ""));
+            listener.until("platform.runtimeDone");
+            thread::sleep(TIME);
+            stage.extension.asks();
+        },
+    );
+    let record = |kind: &str| {
+        let found = records.iter().find(|it| it["type"] == kind);
+        &found.unwrap_or_else(|| panic!("no {kind}: {records:#?}"))["record"]
+    };
+    let millis = |of: &serde_json::Value| of["durationMs"].as_f64().unwrap();
+    let (done, report) = (record("platform.runtimeDone"), record("platform.report"));
+    // Each number is rounded.
+    let least = TIME.as_secs_f64() * 1e3 - 0.1;
+    assert!(millis(&report["metrics"]) - millis(&done["metrics"]) >= least, "{records:#?}");
+    let overhead = &report["spans"][0];
+    assert_eq!(overhead["name"], "extensionOverhead");
+    assert!(millis(overhead) >= least, "{report}");
+}
+
+#[test]
+fn the_init_after_a_crash_is_told_as_a_part_of_the_next_invocation() {
+    let (mouth, first, second) = (Mouth::new(), Listener::start(), Listener::start());
+    let lab = mouth.function().start().unwrap();
+    thread::scope(|scope| {
+        let invoke = || lab.invoke_to_the_end("in", |_| ());
+        let caller = scope.spawn(invoke);
+        let mut stage = Stage::open(&lab, &mouth, SCHEMA, r#"["INVOKE"]"#, &first);
+        stage.is_ready();
+        // The process ends when its input does.
+        drop(stage.out);
+        caller.join().unwrap().unwrap_err();
+        let caller = scope.spawn(invoke);
+        let mut stage = Stage::open(&lab, &mouth, SCHEMA, r#"["INVOKE"]"#, &second);
+        let event = stage.is_ready();
+        stage.runtime.post(&of(&event.id(), "response"), "").assert_accepted();
+        stage.is_done();
+        caller.join().unwrap().unwrap();
+    });
+    assert_repeats_init(&second);
+}
+
+/// The init that this listener was told of is a part of the invocation, which succeeds.
+#[track_caller]
+fn assert_repeats_init(listener: &Listener) {
+    let again = |text: &str| text.replace("\"phase\":\"init\"", "\"phase\":\"invoke\"");
+    assert_sequence(
+        &listener.until("platform.report"),
+        &[
+            &again(INIT_START),
+            SUBSCRIBED,
+            &again(INIT_DONE),
+            READY,
+            &again(INIT_REPORT),
+            START,
+            &runtime_done("success", 0, SPANS),
+            &report("success", &metrics(""), OVERHEAD),
+        ],
+    );
 }
 
 #[test]
