@@ -111,14 +111,7 @@ fn the_lab_behaves_the_same_wherever_its_input_is_cut() {
 
 /// The files whose vectors are cut if they need no process, and never wait to see that nothing
 /// arrives.
-const FILES: [&str; 6] = [
-    "extensions",
-    "logs",
-    "managed_telemetry",
-    "telemetry",
-    "telemetry_delivery",
-    "telemetry_life",
-];
+const FILES: [&str; 4] = ["extensions", "logs", "managed_telemetry", "telemetry"];
 
 /// Those of them that only an extension of a runtime that the lab has started meets: one that registers
 /// its name again on its only connection is taken for the next runtime that is started by hand.
