@@ -204,9 +204,15 @@ impl Host {
             return;
         }
         let mut line = self.line.borrow_mut();
-        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+        for mut piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            while line.len() + piece.strip_suffix(b"\n").unwrap_or(piece).len() > MAX_LINE {
+                let (head, rest) = piece.split_at(boundary(piece, MAX_LINE - line.len()));
+                line.extend_from_slice(head);
+                self.put_line(&mut line);
+                piece = rest;
+            }
             line.extend_from_slice(piece);
-            if line.ends_with(b"\n") || line.len() >= MAX_LINE {
+            if line.ends_with(b"\n") {
                 self.put_line(&mut line);
             }
         }
@@ -295,4 +301,10 @@ fn name_of_work(name: &str) -> &'static str {
     let kept: &'static str = Box::leak(name.into());
     names.push(kept);
     kept
+}
+
+/// The last place up to `most` that is not within a character of UTF-8.
+fn boundary(bytes: &[u8], most: usize) -> usize {
+    let is_within = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    (most.saturating_sub(3)..=most).rev().find(|&at| !is_within(at)).unwrap_or(most)
 }

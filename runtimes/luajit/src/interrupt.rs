@@ -1,4 +1,4 @@
-//! Interrupts a Lua state from another thread: the only unsafe code of the runtime.
+//! Interrupts a Lua state from another thread.
 //!
 //! LuaJIT has no function for this that another thread may call, but `lua_sethook` may be called
 //! from a signal handler on the thread that runs Lua; LuaJIT's own program ends a script in this

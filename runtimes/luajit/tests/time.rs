@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{Settings, function};
 
@@ -17,7 +17,10 @@ fn limited(handler: &str) -> Settings {
 #[track_caller]
 fn is_ended(handler: &str) {
     let running = limited(handler).start();
+    let began = Instant::now();
     let trace = running.fails("\"stop\"", "Function.Timeout", "the time of the invocation is over");
+    // Not before; the clock of the deadline counts milliseconds.
+    assert!(began.elapsed() > Duration::from_millis(3_990), "{:?}", began.elapsed());
     assert!(trace.contains("loops.lua:"), "{trace}");
     // The same process goes on.
     assert_eq!(running.text("\"go\""), "\"go\"");

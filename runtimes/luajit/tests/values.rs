@@ -280,6 +280,18 @@ fn output_is_logged_a_record_for_each_line_with_the_request_id() {
 }
 
 #[test]
+fn a_line_that_is_too_long_becomes_several_records_and_no_character_is_cut() {
+    let running = function("values.eval").start();
+    // An odd number of bytes before characters of two.
+    running.eval("print('a' .. ('é'):rep(100000)) print(('b'):rep(65536)) return 1");
+    let log = running.log();
+    let texts = log.lines().map(|line| line.split_once(": ").unwrap().1);
+    let lengths: Vec<_> = texts.clone().map(str::len).collect();
+    assert_eq!(lengths, [65_535, 65_536, 65_536, 200_001 - 65_535 - 2 * 65_536, 65_536]);
+    assert_eq!(texts.flat_map(str::chars).filter(|&it| it == 'é').count(), 100_000);
+}
+
+#[test]
 fn output_to_a_file_goes_to_that_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");

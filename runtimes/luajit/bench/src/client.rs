@@ -72,7 +72,7 @@ impl Client {
                 about: "`functions/by_hand.lua`: Debian's luajit, lua-socket and lua-cjson",
                 program: "luajit".into(),
                 arguments: &[concat!(env!("CARGO_MANIFEST_DIR"), "/functions/by_hand.lua")],
-                faults: Some(("faults.handle", "raw_faults.handle")),
+                faults: Some(("faults.handle", "faults.handle")),
                 ..base.clone()
             },
             Self {
