@@ -142,14 +142,18 @@ fn settle<'js>(
 fn named(failure: Failure) -> Failure {
     match failure.reported_type() {
         "SyntaxError" => failure.error_type("Runtime.UserCodeSyntaxError"),
-        "Error" if failure.message().starts_with("Cannot find module") => {
+        "Error" if NOT_IMPORTED.iter().any(|it| failure.message().starts_with(it)) => {
             failure.error_type(IMPORT)
         }
         _ => failure,
     }
 }
 
-/// The error type of a module that does not exist.
+/// What the loader says of a module that does not exist, and of one that it cannot read.
+const NOT_IMPORTED: [&str; 3] =
+    ["Cannot find module '", "No such built-in module: ", "Cannot read the module "];
+
+/// The error type of such a module.
 const IMPORT: &str = "Runtime.ImportModuleError";
 
 #[cfg(test)]

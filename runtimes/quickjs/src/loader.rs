@@ -161,7 +161,10 @@ fn read(ctx: &Ctx<'_>, path: &Path) -> Result<String> {
         .map_err(|error| error.to_string())
         .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned()));
     text.map_err(|reason| {
-        Exception::throw_message(ctx, &format!("{} cannot be read: {reason}", path.display()))
+        Exception::throw_message(
+            ctx,
+            &format!("Cannot read the module {}: {reason}", path.display()),
+        )
     })
 }
 

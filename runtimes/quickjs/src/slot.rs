@@ -266,7 +266,10 @@ impl<'js> Slot<'js, '_> {
         };
         fields.set("awsRequestId", invocation.request_id())?;
         text("invokedFunctionArn", invocation.invoked_function_arn().map(str::as_bytes))?;
-        text("traceId", invocation.trace_id().map(str::as_bytes))?;
+        // The second name is that of Node's context.
+        for name in ["traceId", "xRayTraceId"] {
+            text(name, invocation.trace_id().map(str::as_bytes))?;
+        }
         text("tenantId", invocation.tenant_id().map(str::as_bytes))?;
         text("attemptId", invocation.attempt_id())?;
         text("contentType", invocation.content_type().as_ref().map(ContentType::as_bytes))?;

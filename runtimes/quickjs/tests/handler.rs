@@ -97,6 +97,13 @@ fn each_error_of_the_start_has_a_type_a_message_and_its_place() {
         "Runtime.ImportModuleError",
         "Cannot find module './nothing' imported from",
     );
+    for import in ["import 'node:fs'", "const fs = await import('node:fs')"] {
+        fails(
+            module(&format!("{import}; export const handler = 1;")),
+            "Runtime.ImportModuleError",
+            "No such built-in module: node:fs",
+        );
+    }
     for callback in ["(event, context, callback) => {}", "function (a, b, c) {}"] {
         let source = format!("export const handler = {callback};");
         fails(module(&source), "Runtime.CallbackHandlerDeprecated", "three parameters");

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{Running, module};
 
@@ -22,7 +22,10 @@ fn limited(code: &str) -> Running {
 #[track_caller]
 fn is_ended(code: &str) {
     let running = limited(code);
+    let began = Instant::now();
     running.fails("\"stop\"", "Function.Timeout", "the time of the invocation is over");
+    // Not before; the clock of the deadline counts milliseconds.
+    assert!(began.elapsed() > Duration::from_millis(3_990), "{:?}", began.elapsed());
     // The same process goes on.
     assert_eq!(running.text("\"go\""), "\"go\"");
     assert!(!running.log().contains("was ended"), "{}", running.log());

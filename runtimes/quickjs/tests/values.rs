@@ -82,7 +82,7 @@ fn the_context_is_as_in_node() {
         const left = context.getRemainingTimeInMillis();
         await 1;
         return [typeof awsRequestId, functionName, memoryLimitInMB, clientContext, identity, tenantId,
-            left > 1000 && left <= 120000, process.env._X_AMZN_TRACE_ID, process.env.SOME, context.signal.aborted];
+            left > 1000 && left <= 120000, context.xRayTraceId === context.traceId && context.traceId, process.env._X_AMZN_TRACE_ID, process.env.SOME, context.signal.aborted];
     };";
     let running = module(source).variable("SOME", "value").start();
     let event = Event::json("1")
@@ -92,7 +92,10 @@ fn the_context_is_as_in_node() {
         .trace_id("Root=1-a");
     let text = running.text(event);
     assert!(text.starts_with(r#"["string","#), "{text}");
-    assert!(text.contains(r#""512",{"custom":{"a":1}},null,"blue",true,"Root=1-a"#), "{text}");
+    assert!(
+        text.contains(r#""512",{"custom":{"a":1}},null,"blue",true,"Root=1-a","Root=1-a"#),
+        "{text}"
+    );
     assert!(text.ends_with(r#""value",false]"#), "{text}");
 }
 
