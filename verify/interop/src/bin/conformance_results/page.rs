@@ -1,5 +1,6 @@
 //! The page of results.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::Outcome;
@@ -69,12 +70,22 @@ impl Table {
         for (column, (name, about)) in self.columns.iter().enumerate() {
             let outcomes = self.rows.iter().map(|row| &row.outcomes[column]);
             let (mut conforms, mut deviates, mut rest) = (0, 0, 0);
+            let mut words = BTreeMap::new();
             outcomes.for_each(|outcome| match outcome {
                 Outcome::Conforms => conforms += 1,
-                Outcome::Deviates(..) => deviates += 1,
+                Outcome::Deviates(word, _) => {
+                    deviates += 1;
+                    *words.entry(*word).or_insert(0) += 1;
+                }
                 Outcome::NotApplicable(_) => rest += 1,
             });
-            line(&format!("| {name} | {about} | {conforms} | {deviates} | {rest} |"));
+            let words: Vec<_> =
+                words.iter().map(|(word, count)| format!("{count} {word}")).collect();
+            let words = match &words[..] {
+                [] => String::new(),
+                words => format!(": {}", words.join(", ")),
+            };
+            line(&format!("| {name} | {about} | {conforms} | {deviates}{words} | {rest} |"));
         }
         let names: Vec<_> = self.columns.iter().map(|(name, _)| name.as_str()).collect();
         line(&format!("\n| vector | {} |", names.join(" | ")));
