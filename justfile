@@ -22,7 +22,7 @@ lint: format spelling words links clippy doc
 test: tests alone hello
 
 # The long proofs, whole: the model, ten million invocations, every cut, fuzzing; then what is published
-proof: (soak "10000000") cuts bare-metal panic-free sizes counts lambda-http capi miri luajit-tests quickjs-tests runtime-builds emulator loops lifecycle aws-sdk moving (fuzz "600") dist
+proof: (soak "10000000") cuts bare-metal panic-free sizes counts lambda-http capi miri luajit-tests quickjs-tests runtime-builds emulator loops lifecycle aws-sdk moving aws-clients (fuzz "600") dist
 
 # What an invocation costs, beside the floor and other clients: benches/RESULTS.md and its graphs
 bench *arguments:
@@ -78,6 +78,11 @@ flaky *arguments:
 capi:
     capi/check
     cargo test --quiet --locked --workspace --test capi --test aws_clients
+
+# AWS's clients for Python and Node.js on this project, with ten times as many invocations as `capi`
+[private]
+aws-clients:
+    AWS_CLIENTS_INVOCATIONS=20000 cargo test --quiet --locked --workspace --test aws_clients
 
 # Installs the C libraries: include, lib, share
 install-capi prefix:
