@@ -479,10 +479,12 @@ impl<S: Storage> Channel<S> {
         (self.settled, self.pending) = (None, Pending::Nothing);
     }
 
-    /// Releases memory that holds nothing.
+    /// Releases memory that holds nothing: after a failed write it may hold the rest of a request.
     pub(super) fn release(&mut self) {
-        self.request = 0;
-        self.requests.release();
+        if self.machine.unsent_len() == 0 {
+            self.request = 0;
+            self.requests.release();
+        }
     }
 }
 
