@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_takes_a_connection_and_reads_nothing_gets_a_line_again_after_a_while() {
+    fn a_listener_that_takes_a_connection_and_reads_nothing_is_given_up_with_its_line() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let now = Instant::now();

@@ -4,6 +4,9 @@ use std::fs::File;
 use std::thread;
 use std::time::Duration;
 
+use lambda_lab::Lab;
+use serde_json::Value;
+
 use crate::listener::{Extension, LOGS, Listener, Mouth, document, masked};
 use crate::support::{
     Connection, NEXT, PATIENCE, await_process, lives, of, raw, request, script, wait_until,
@@ -189,12 +192,8 @@ fn an_init_that_takes_too_long_is_told_and_so_is_the_one_that_repeats_it() {
             ],
         );
         wait_until("another process runs", || await_process(&lab) != pid);
-        let mut stage = Stage::open(&lab, &mouth, SCHEMA, r#"["INVOKE"]"#, &second);
-        let event = stage.is_ready();
-        stage.runtime.post(&of(&event.id(), "response"), "").assert_accepted();
-        stage.is_done();
+        repeats_init(&lab, &mouth, &second);
         caller.join().unwrap().unwrap();
-        assert_repeats_init(&second);
     });
 }
 
@@ -216,7 +215,7 @@ fn the_report_has_the_time_that_extensions_take_and_the_end_of_the_runtime_has_n
         let found = records.iter().find(|it| it["type"] == kind);
         &found.unwrap_or_else(|| panic!("no {kind}: {records:#?}"))["record"]
     };
-    let millis = |of: &serde_json::Value| of["durationMs"].as_f64().unwrap();
+    let millis = |of: &Value| of["durationMs"].as_f64().unwrap();
     let (done, report) = (record("platform.runtimeDone"), record("platform.report"));
     // Each number is rounded.
     let least = TIME.as_secs_f64() * 1e3 - 0.1;
@@ -239,18 +238,18 @@ fn the_init_after_a_crash_is_told_as_a_part_of_the_next_invocation() {
         drop(stage.out);
         caller.join().unwrap().unwrap_err();
         let caller = scope.spawn(invoke);
-        let mut stage = Stage::open(&lab, &mouth, SCHEMA, r#"["INVOKE"]"#, &second);
-        let event = stage.is_ready();
-        stage.runtime.post(&of(&event.id(), "response"), "").assert_accepted();
-        stage.is_done();
+        repeats_init(&lab, &mouth, &second);
         caller.join().unwrap().unwrap();
     });
-    assert_repeats_init(&second);
 }
 
-/// The init that this listener was told of is a part of the invocation, which succeeds.
+/// Plays an invocation that succeeds, and whose init is a part of it by what this listener is told.
 #[track_caller]
-fn assert_repeats_init(listener: &Listener) {
+fn repeats_init(lab: &Lab, mouth: &Mouth, listener: &Listener) {
+    let mut stage = Stage::open(lab, mouth, SCHEMA, r#"["INVOKE"]"#, listener);
+    let event = stage.is_ready();
+    stage.runtime.post(&of(&event.id(), "response"), "").assert_accepted();
+    stage.is_done();
     let again = |text: &str| text.replace("\"phase\":\"init\"", "\"phase\":\"invoke\"");
     assert_sequence(
         &listener.until("platform.report"),
